@@ -1,0 +1,38 @@
+//! The protocol and the engine of [Idem](https://docs.rs/idem-rs), free of any web framework and any
+//! database.
+//!
+//! Applications use the facade crate `idem-rs`. This crate is for those who write a
+//! [`Store`] or a binding to another web framework: read a key, build a [`RecordId`] and a
+//! [`Fingerprint`], and let [`Idem::answer`] decide.
+
+mod attempt;
+mod builder;
+mod endpoint;
+mod engine;
+mod fingerprint;
+mod key;
+mod lease;
+#[cfg(feature = "memory")]
+mod memory;
+mod problem;
+mod record;
+mod running;
+mod scope;
+mod store;
+#[cfg(test)]
+mod test_support;
+
+#[cfg(feature = "memory")]
+pub use crate::memory::MemoryStore;
+pub use crate::{
+    attempt::Attempt,
+    builder::{Builder, ConfigError},
+    endpoint::{BodyFingerprint, Endpoint, Keep, OnStoreError},
+    engine::{Guarded, Idem},
+    fingerprint::{Fingerprint, FingerprintBuilder},
+    key::{IdempotencyKey, KeyError, KeyFormat, MAX_KEY_LEN},
+    problem::{Problem, ProblemContext},
+    record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
+    scope::{Scope, ScopeValue, ScopeWriter},
+    store::{Claim, Claimed, NoTransactions, Recover, Store, StoreError, Written},
+};
