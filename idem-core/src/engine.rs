@@ -45,7 +45,7 @@ struct Inner {
 
 /// A request that is ready to be claimed.
 #[derive(Clone, Debug)]
-pub struct Guarded {
+pub struct GuardedRequest {
     /// Whose key, for which operation.
     pub id: RecordId,
     /// What it asks for.
@@ -86,7 +86,7 @@ impl<D> Idem<D> {
     /// a replay.
     pub async fn answer<B, F, Fut>(
         &self,
-        request: Guarded,
+        request: GuardedRequest,
         execute: F,
     ) -> Result<Response<B>, Problem>
     where
@@ -203,7 +203,7 @@ enum Settled {
 impl Inner {
     async fn claim_and_run<B, F, Fut>(
         self: Arc<Self>,
-        request: Guarded,
+        request: GuardedRequest,
         execute: F,
     ) -> Result<Response<B>, Problem>
     where
@@ -314,7 +314,7 @@ impl Inner {
     }
 
     /// The store cannot answer: the endpoint says whether the handler runs all the same.
-    fn admit_unguarded(request: &Guarded, error: &StoreError) -> Result<(), Problem> {
+    fn admit_unguarded(request: &GuardedRequest, error: &StoreError) -> Result<(), Problem> {
         let operation = request.id.operation();
         let error = error as &dyn Error;
         match request.endpoint.on_store_error {
@@ -369,7 +369,7 @@ impl Inner {
 /// An execution that owns its record.
 struct Execution {
     inner: Arc<Inner>,
-    request: Guarded,
+    request: GuardedRequest,
     times: Times,
     lease: Lease,
     executing: Executing,

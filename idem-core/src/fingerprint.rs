@@ -101,8 +101,8 @@ impl FingerprintBuilder {
     pub fn value(
         mut self,
         value: &(impl Serialize + ?Sized),
-    ) -> Result<Fingerprint, serde_json::Error> {
-        let plain = serde_json::to_vec(value)?;
+    ) -> Result<Fingerprint, FingerprintError> {
+        let plain = serde_json::to_vec(value).map_err(FingerprintError)?;
         self.part(b'v', &canonical(&plain).unwrap_or(plain));
         Ok(self.finish())
     }
@@ -118,6 +118,11 @@ impl FingerprintBuilder {
         Fingerprint(self.0.finalize().into())
     }
 }
+
+/// The value of a fingerprint expression cannot be written as JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("the value cannot be written as JSON")]
+pub struct FingerprintError(#[source] serde_json::Error);
 
 /// `application/json` and `…+json`, whatever the parameters.
 fn is_json(headers: &HeaderMap) -> bool {

@@ -1,0 +1,179 @@
+//! Args and Handler → [`Spec`]: everything checked. Expansion of a `Spec` cannot fail.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use proc_macro2::Span;
+use syn::{Expr, Result};
+
+use crate::{
+    args::Args,
+    errors::Errors,
+    expression::{self, Value},
+    handler::Handler,
+    value::{self, Given, KeepStep},
+};
+
+/// A choice, as the name of its variant.
+pub(crate) type Variant = &'static str;
+
+const KEY_FORMATS: [(&str, Variant); 3] = [("any", "Any"), ("uuid", "Uuid"), ("uuid4", "Uuid4")];
+const RECOVER: [(&str, Variant); 2] = [("retry", "Retry"), ("hold", "Hold")];
+const ON_STORE_ERROR: [(&str, Variant); 2] = [("refuse", "Refuse"), ("bypass", "Bypass")];
+
+/// A guarded handler, checked.
+pub(crate) struct Spec {
+    pub(crate) handler: Handler,
+    pub(crate) scope: Scope,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) options: Options,
+    /// The arguments that scope and fingerprint mention, by position.
+    pub(crate) mentioned: BTreeSet<usize>,
+}
+
+pub(crate) enum Scope {
+    Global,
+    Expression(Expr),
+}
+
+pub(crate) enum Fingerprint {
+    /// Of the body, by a variant of `BodyFingerprint`.
+    Body(Variant),
+    /// Of a value.
+    Expression(Expr),
+}
+
+/// What becomes a setter of `Endpoint`.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) failed_ttl: Option<Duration>,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) operation: Option<String>,
+    pub(crate) header: Option<String>,
+    pub(crate) required: Option<bool>,
+    pub(crate) query: Option<bool>,
+    pub(crate) key_format: Option<Variant>,
+    pub(crate) recover: Option<Variant>,
+    pub(crate) on_store_error: Option<Variant>,
+    pub(crate) keep: Option<Vec<KeepStep>>,
+    pub(crate) max_body: Option<usize>,
+    pub(crate) max_response: Option<usize>,
+    /// Where an option makes executions possible that have no attempt, and which option that is.
+    pub(crate) without_attempt: Option<(&'static str, Span)>,
+}
+
+impl Spec {
+    pub(crate) fn check(args: &Args, handler: Option<Handler>, mut errors: Errors) -> Result<Self> {
+        let options = Options::check(args, &mut errors);
+        let spec = handler.and_then(|handler| {
+            let scope = check_scope(args, &handler, &mut errors);
+            let fingerprint = check_fingerprint(args, &handler, &mut errors);
+            let (scope, fingerprint) = (scope?, fingerprint?);
+            let expressions = [
+                if let Scope::Expression(expr) = &scope { Some(expr) } else { None },
+                if let Fingerprint::Expression(expr) = &fingerprint { Some(expr) } else { None },
+            ];
+            let mentioned =
+                expression::mentioned(expressions.into_iter().flatten(), &handler.arguments);
+            Some(Self { handler, scope, fingerprint, options, mentioned })
+        });
+        errors.finish(spec)
+    }
+}
+
+fn check_scope(args: &Args, handler: &Handler, errors: &mut Errors) -> Option<Scope> {
+    let Some(expr) = args.get("scope") else {
+        errors.at(
+            Span::call_site(),
+            "`scope` is required: whose key is it? Write `scope = \"user\"` with the argument that \
+             authenticates the caller, or `scope = \"global\"` if all callers share their keys",
+        );
+        return None;
+    };
+    Some(match expression::parse("scope", expr, &["global"], handler, errors)? {
+        Value::Keyword(_) => Scope::Global,
+        Value::Expression(expr) => Scope::Expression(expr),
+    })
+}
+
+fn check_fingerprint(args: &Args, handler: &Handler, errors: &mut Errors) -> Option<Fingerprint> {
+    let Some(expr) = args.get("fingerprint") else {
+        return Some(Fingerprint::Body("Json"));
+    };
+    let keywords = ["json", "bytes", "none"];
+    Some(match expression::parse("fingerprint", expr, &keywords, handler, errors)? {
+        Value::Keyword("json") => Fingerprint::Body("Json"),
+        Value::Keyword("bytes") => Fingerprint::Body("Bytes"),
+        Value::Keyword(_) => Fingerprint::Body("None"),
+        Value::Expression(expr) => Fingerprint::Expression(expr),
+    })
+}
+
+impl Options {
+    fn check(args: &Args, errors: &mut Errors) -> Self {
+        let mut read = Reader { args, errors };
+        let ttl = read.option("ttl", value::duration);
+        let lease = read.option("lease", value::duration);
+        let required = read.option("required", value::boolean);
+        let on_store_error =
+            read.option("on_store_error", |name, expr| value::choice(name, expr, &ON_STORE_ERROR));
+        let without_attempt = match (&required, &on_store_error) {
+            (Some(Given { value: false, span }), _) => Some(("required = false", *span)),
+            (_, Some(Given { value: "Bypass", span })) => {
+                Some(("on_store_error = \"bypass\"", *span))
+            }
+            _ => None,
+        };
+        let options = Self {
+            failed_ttl: read.plain("failed_ttl", value::duration),
+            operation: read.plain("operation", value::name),
+            header: read.plain("header", value::header),
+            query: read.plain("query", value::boolean),
+            key_format: read
+                .plain("key_format", |name, expr| value::choice(name, expr, &KEY_FORMATS)),
+            recover: read.plain("recover", |name, expr| value::choice(name, expr, &RECOVER)),
+            keep: read.plain("keep", value::keep),
+            max_body: read.plain("max_body", value::size),
+            max_response: read.plain("max_response", value::size),
+            ttl: ttl.as_ref().map(|it| it.value),
+            lease: lease.as_ref().map(|it| it.value),
+            required: required.map(|it| it.value),
+            on_store_error: on_store_error.map(|it| it.value),
+            without_attempt,
+        };
+        if let (Some(ttl), Some(lease)) = (ttl, lease)
+            && ttl.value < lease.value
+        {
+            errors.at(
+                ttl.span,
+                "the ttl is shorter than the lease: an answer would be forgotten before its claim \
+                 lapses; lengthen `ttl` or shorten `lease`",
+            );
+        }
+        options
+    }
+}
+
+struct Reader<'a> {
+    args: &'a Args,
+    errors: &'a mut Errors,
+}
+
+impl Reader<'_> {
+    fn option<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str, &Expr) -> Result<Given<T>>,
+    ) -> Option<Given<T>> {
+        let expr = self.args.get(name)?;
+        self.errors.take(read(name, expr))
+    }
+
+    fn plain<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str, &Expr) -> Result<Given<T>>,
+    ) -> Option<T> {
+        self.option(name, read).map(|it| it.value)
+    }
+}

@@ -1,0 +1,266 @@
+//! The way of a request between axum and the engine.
+
+use std::{error::Error, future::Future};
+
+use axum::extract::{MatchedPath, OriginalUri};
+use axum_core::{
+    RequestExt,
+    body::Body,
+    extract::{DefaultBodyLimit, FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, Uri, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError};
+use idem_core::{
+    Attempt, BodyFingerprint, Endpoint, Fingerprint, FingerprintBuilder, FingerprintError,
+    GuardedRequest, Idem, IdempotencyKey, Problem, RecordId, Scope, ScopeValue, ScopeWriter,
+};
+use serde::Serialize;
+
+/// The only argument of a guarded handler as axum sees it: the whole request, and the state.
+#[derive(Debug)]
+pub struct Guarded<S> {
+    /// The request, its body unread.
+    pub request: Request,
+    /// The router's state.
+    pub state: S,
+}
+
+/// Keeps the impl below apart from all others.
+#[derive(Debug)]
+pub struct ViaGuard;
+
+impl<S> FromRequest<S, ViaGuard> for Guarded<S>
+where
+    S: Clone + Send + Sync,
+{
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        Ok(Self { request, state: state.clone() })
+    }
+}
+
+/// A request on its way: key → head → body → scope and fingerprint → engine.
+#[derive(Debug)]
+pub struct Edge<D> {
+    idem: Idem<D>,
+    endpoint: &'static Endpoint,
+    head: Parts,
+    unread: Body,
+    body: Bytes,
+    /// `None`: the request has no key and needs none.
+    guard: Option<Guard>,
+    headers_for_problems: HeaderMap,
+}
+
+#[derive(Debug)]
+struct Guard {
+    key: IdempotencyKey,
+    operation: String,
+    print: FingerprintBuilder,
+    headers: HeaderMap,
+}
+
+impl<D> Edge<D> {
+    /// Reads the key, before anything else.
+    pub fn begin(
+        idem: Idem<D>,
+        endpoint: &'static Endpoint,
+        request: Request,
+    ) -> Result<Self, Response> {
+        let (head, unread) = request.into_parts();
+        let headers_for_problems = idem.headers_for_problems(&head.headers);
+        let mut edge = Self {
+            idem,
+            endpoint,
+            head,
+            unread,
+            body: Bytes::new(),
+            guard: None,
+            headers_for_problems,
+        };
+        edge.guard = edge.guard().map_err(|problem| edge.render(&problem))?;
+        Ok(edge)
+    }
+
+    fn guard(&self) -> Result<Option<Guard>, Problem> {
+        let header = self.idem.key_header(self.endpoint);
+        let format = self.endpoint.accepted_keys();
+        let key = match IdempotencyKey::from_headers(&self.head.headers, &header, format) {
+            Ok(Some(key)) => key,
+            Ok(None) if self.endpoint.is_required() => return Err(Problem::KeyMissing { header }),
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(Problem::KeyInvalid { header, error }),
+        };
+        let uri = original_uri(&self.head);
+        let mut print = FingerprintBuilder::new(&self.head.method, uri.path());
+        if self.endpoint.covers_query() {
+            print = print.query(uri.query());
+        }
+        let (operation, headers) = (self.operation()?, self.head.headers.clone());
+        Ok(Some(Guard { key, operation, print, headers }))
+    }
+
+    fn operation(&self) -> Result<String, Problem> {
+        if let Some(name) = self.endpoint.operation_name() {
+            return Ok(name.to_owned());
+        }
+        let Some(template) = self.head.extensions.get::<MatchedPath>() else {
+            tracing::error!("a route without a template needs `operation = \"…\"` on its handler");
+            return Err(Problem::OperationUnknown);
+        };
+        Ok(format!("{} {}", self.head.method, template.as_str()))
+    }
+
+    /// The request's head, for every extractor but the last.
+    pub const fn head(&mut self) -> &mut Parts {
+        &mut self.head
+    }
+
+    /// The request for the last extractor, its body read within the limit; a request that passes
+    /// through unguarded keeps its body as it came.
+    pub async fn request(&mut self) -> Result<Request, Response> {
+        let (empty, _) = Request::new(()).into_parts();
+        let head = std::mem::replace(&mut self.head, empty);
+        let mut request = Request::from_parts(head, std::mem::take(&mut self.unread));
+        if let Some(limit) = self.idem.max_body(self.endpoint) {
+            DefaultBodyLimit::max(limit).apply(&mut request);
+        }
+        if self.guard.is_none() {
+            return Ok(request);
+        }
+        let (head, body) = request.with_limited_body().into_parts();
+        match body.collect().await {
+            Ok(body) => self.body = body.to_bytes(),
+            Err(error) if is_over_limit(&error) => return Err(self.render(&Problem::BodyTooLarge)),
+            Err(_) => return Err(self.render(&Problem::BodyUnreadable)),
+        }
+        Ok(Request::from_parts(head, Body::from(self.body.clone())))
+    }
+
+    /// Evaluates scope and fingerprint, if the request has a key to guard it by.
+    pub fn ask(
+        &mut self,
+        of: impl FnOnce(Print<'_>) -> (ScopeValue, Result<Fingerprint, FingerprintError>),
+    ) -> Option<Result<GuardedRequest, Problem>> {
+        let guard = self.guard.take()?;
+        let print = Print {
+            print: guard.print,
+            kind: self.endpoint.body_fingerprint(),
+            headers: &guard.headers,
+            body: &self.body,
+        };
+        let (scope, fingerprint) = of(print);
+        let asked = match fingerprint {
+            Ok(fingerprint) => {
+                let id = RecordId::sent(&guard.operation, &scope, &guard.key);
+                Ok(GuardedRequest { id, fingerprint, endpoint: self.endpoint })
+            }
+            Err(error) => {
+                let operation = guard.operation;
+                tracing::error!(operation, error = &error as &dyn Error, "no fingerprint");
+                Err(Problem::FingerprintFailed)
+            }
+        };
+        Some(asked)
+    }
+
+    /// Answers the request.
+    pub async fn answer<F, Fut>(
+        self,
+        asked: Option<Result<GuardedRequest, Problem>>,
+        run: F,
+    ) -> Response
+    where
+        F: FnOnce(Option<Attempt>) -> Fut + Send + 'static,
+        Fut: Future<Output = Response> + Send + 'static,
+    {
+        let answer = match asked {
+            None => return run(None).await,
+            Some(Ok(request)) => self.idem.answer(request, run).await,
+            Some(Err(problem)) => Err(problem),
+        };
+        answer.unwrap_or_else(|problem| self.render(&problem))
+    }
+
+    fn render(&self, problem: &Problem) -> Response {
+        self.idem.render(problem, &self.headers_for_problems).map(Body::from)
+    }
+}
+
+/// Inside of nested routers, the request's own uri has lost the prefix.
+fn original_uri(head: &Parts) -> &Uri {
+    head.extensions.get::<OriginalUri>().map_or(&head.uri, |it| &it.0)
+}
+
+fn is_over_limit(error: &axum_core::Error) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// A fingerprint that has method, path and query, and lacks the body or a value.
+#[derive(Debug)]
+pub struct Print<'a> {
+    print: FingerprintBuilder,
+    kind: BodyFingerprint,
+    headers: &'a HeaderMap,
+    body: &'a Bytes,
+}
+
+impl Print<'_> {
+    /// Ends with the body, as the endpoint wants it.
+    pub fn body(self) -> Fingerprint {
+        match self.kind {
+            BodyFingerprint::Json => self.print.json(self.headers, self.body),
+            BodyFingerprint::Bytes => self.print.bytes(self.body),
+            BodyFingerprint::None => self.print.none(),
+        }
+    }
+
+    /// Ends with a value.
+    pub fn value(self, value: &(impl Serialize + ?Sized)) -> Result<Fingerprint, FingerprintError> {
+        self.print.value(value)
+    }
+}
+
+/// Several scopes in one, by the parts of a tuple expression.
+#[allow(missing_debug_implementations, reason = "a scope shows itself to nobody")]
+pub struct ScopeTuple<'a>(pub &'a [&'a dyn Scope]);
+
+impl Scope for ScopeTuple<'_> {
+    fn write(&self, out: &mut ScopeWriter) {
+        out.tuple(self.0);
+    }
+}
+
+/// What a handler may return.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no response",
+    label = "not an axum response",
+    note = "return something that implements `axum::response::IntoResponse`: a `Json`, a tuple of \
+            status and body, a `Result` of two responses, or `()`"
+)]
+pub trait Respond {
+    /// The response.
+    fn respond(self) -> Response;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: IntoResponse> Respond for T {
+    fn respond(self) -> Response {
+        self.into_response()
+    }
+}
+
+/// The response that a handler returned.
+pub fn respond(answer: impl Respond) -> Response {
+    answer.respond()
+}
