@@ -65,6 +65,10 @@ struct Guard {
 
 impl<D> Edge<D> {
     /// Reads the key, before anything else.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request whose key is missing or not acceptable.
     pub fn begin(
         idem: Idem<D>,
         endpoint: &'static Endpoint,
@@ -121,8 +125,12 @@ impl<D> Edge<D> {
 
     /// The request for the last extractor, its body read within the limit; a request that passes
     /// through unguarded keeps its body as it came.
+    ///
+    /// # Errors
+    ///
+    /// The answer to a request whose body is too large or cannot be read.
     pub async fn request(&mut self) -> Result<Request, Response> {
-        let (empty, _) = Request::new(()).into_parts();
+        let (empty, ()) = Request::new(()).into_parts();
         let head = std::mem::replace(&mut self.head, empty);
         let mut request = Request::from_parts(head, std::mem::take(&mut self.unread));
         if let Some(limit) = self.idem.max_body(self.endpoint) {
@@ -226,6 +234,10 @@ impl Print<'_> {
     }
 
     /// Ends with a value.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be written as JSON.
     pub fn value(self, value: &(impl Serialize + ?Sized)) -> Result<Fingerprint, FingerprintError> {
         self.print.value(value)
     }

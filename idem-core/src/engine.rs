@@ -344,9 +344,7 @@ impl Inner {
         tracing::debug!(operation, status = stored.status.as_u16(), "replayed");
         let mut response = Response::new(B::from(body));
         *response.status_mut() = stored.status;
-        response
-            .headers_mut()
-            .extend(stored.headers.into_iter().map(|(name, value)| (Some(name), value)));
+        response.headers_mut().extend(stored.headers);
         mark(response.headers_mut(), &self.defaults.replayed_header);
         Ok(response)
     }

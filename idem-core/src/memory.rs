@@ -362,10 +362,11 @@ impl Store for MemoryStore {
 
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
         let mut shard = self.0.shard(owner.id.digest());
-        let mine = shard
-            .rows
-            .get(owner.id.digest())
-            .is_some_and(|row| row.attempt == owner.attempt && row.state == State::InFlight);
+        let mine = shard.rows.get(owner.id.digest()).is_some_and(|row| {
+            row.version == RECORD_VERSION
+                && row.attempt == owner.attempt
+                && row.state == State::InFlight
+        });
         Ok(Written::from_hit(mine && self.0.remove(&mut shard, owner.id.digest())))
     }
 

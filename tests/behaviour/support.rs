@@ -1,0 +1,280 @@
+//! An application to test, and a store whose answers can be tampered with on their way.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{FromRef, FromRequestParts},
+    http::{HeaderMap, Request, StatusCode, request::Parts},
+    response::Response,
+};
+use idem::{
+    Builder, Claim, Claimed, Idem, MemoryStore, NoTransactions, Owner, Record, RecordId, Scope,
+    Store, StoreError, StoredResponse, Written,
+};
+use tower::ServiceExt;
+
+/// The state of an application under test.
+#[derive(Clone, FromRef)]
+pub(crate) struct App {
+    pub(crate) idem: Idem,
+    pub(crate) runs: Runs,
+}
+
+/// Counts executions.
+#[derive(Clone, Default)]
+pub(crate) struct Runs(Arc<AtomicU32>);
+
+impl Runs {
+    /// Counts one more and says which it is.
+    pub(crate) fn add(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Whoever the `user` header names.
+#[derive(Scope)]
+pub(crate) struct User(pub(crate) String);
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let user = parts.headers.get("user").ok_or(StatusCode::UNAUTHORIZED)?;
+        Ok(Self(user.to_str().map_err(|_| StatusCode::UNAUTHORIZED)?.to_owned()))
+    }
+}
+
+/// A running application with its store at hand.
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    pub(crate) idem: Idem,
+    pub(crate) runs: Runs,
+    pub(crate) store: Rigged,
+}
+
+impl Server {
+    pub(crate) fn new(routes: Router<App>) -> Self {
+        Self::with(routes, |builder| builder)
+    }
+
+    pub(crate) fn with(
+        routes: Router<App>,
+        configure: impl FnOnce(Builder<NoTransactions>) -> Builder<NoTransactions>,
+    ) -> Self {
+        let store = Rigged::default();
+        let idem = configure(Idem::builder(store.clone())).build().unwrap();
+        let app = App { idem: idem.clone(), runs: Runs::default() };
+        Self { router: routes.with_state(app.clone()), idem, runs: app.runs, store }
+    }
+
+    /// Sends a request; a call without further settings is `POST /` by ann with the key `k`.
+    pub(crate) fn send(&self, call: Call) -> impl Future<Output = Answer> + Send + 'static {
+        let (router, request) = (self.router.clone(), call.into_request());
+        async move { Answer::of(router.oneshot(request).await.unwrap()).await }
+    }
+}
+
+pub(crate) struct Call {
+    method: &'static str,
+    uri: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Body,
+}
+
+pub(crate) fn post(uri: &str) -> Call {
+    Call { method: "POST", uri: uri.to_owned(), headers: Vec::new(), body: Body::empty() }
+        .header("user", "ann")
+}
+
+impl Call {
+    pub(crate) fn method(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    pub(crate) fn key(self, key: impl AsRef<[u8]>) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    pub(crate) fn user(mut self, user: &str) -> Self {
+        self.headers.retain(|(name, _)| name != "user");
+        self.header("user", user)
+    }
+
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != "user");
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    pub(crate) fn json(self, body: &str) -> Self {
+        self.header("content-type", "application/json").body(body.to_owned())
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn into_request(self) -> Request<Body> {
+        let mut request = Request::builder().method(self.method).uri(self.uri);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        request.body(self.body).unwrap()
+    }
+}
+
+/// A response, read to its end.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Self { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn is_replay(&self) -> bool {
+        self.header("idempotency-replayed") == Some("true")
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The name of the problem that the answer is.
+    pub(crate) fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(body["status"], self.status);
+        let uri = body["type"].as_str().unwrap();
+        uri.strip_prefix("urn:problem-type:idem:").unwrap().to_owned()
+    }
+}
+
+/// What happens to an operation on its way to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It never arrives, and the caller learns so at once.
+    Refused,
+    /// It never arrives, and no answer ever comes.
+    Swallowed,
+    /// It happens, and no answer ever comes.
+    AnswerLost,
+}
+
+/// The memory store behind a line that can fail. Counts what arrives.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rigged {
+    pub(crate) memory: MemoryStore,
+    faults: Arc<Mutex<HashMap<&'static str, Fault>>>,
+    arrived: Arc<Mutex<HashMap<&'static str, u32>>>,
+}
+
+impl Rigged {
+    pub(crate) fn fault(&self, operation: &'static str, fault: Fault) {
+        self.faults.lock().unwrap().insert(operation, fault);
+    }
+
+    pub(crate) fn repair(&self) {
+        self.faults.lock().unwrap().clear();
+    }
+
+    /// How often an operation reached the store.
+    pub(crate) fn arrived(&self, operation: &'static str) -> u32 {
+        self.arrived.lock().unwrap().get(operation).copied().unwrap_or_default()
+    }
+
+    async fn line<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let fault = self.faults.lock().unwrap().get(operation).copied();
+        match fault {
+            Some(Fault::Refused) => return Err(StoreError::unavailable("the line is cut")),
+            Some(Fault::Swallowed) => return std::future::pending().await,
+            Some(Fault::AnswerLost) | None => {}
+        }
+        *self.arrived.lock().unwrap().entry(operation).or_default() += 1;
+        let result = call.await;
+        if fault == Some(Fault::AnswerLost) {
+            return std::future::pending().await;
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl Store for Rigged {
+    type Database = NoTransactions;
+
+    fn server_timeout(&self) -> Option<Duration> {
+        self.memory.server_timeout()
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        self.line("claim", self.memory.claim(claim)).await
+    }
+
+    async fn complete(
+        &self,
+        owner: &Owner,
+        response: &StoredResponse,
+        ttl: Duration,
+    ) -> Result<Written, StoreError> {
+        self.line("complete", self.memory.complete(owner, response, ttl)).await
+    }
+
+    async fn fail(&self, owner: &Owner, ttl: Duration) -> Result<Written, StoreError> {
+        self.line("fail", self.memory.fail(owner, ttl)).await
+    }
+
+    async fn hold(&self, owner: &Owner) -> Result<Written, StoreError> {
+        self.line("hold", self.memory.hold(owner)).await
+    }
+
+    async fn renew(&self, owner: &Owner, lease: Duration) -> Result<Written, StoreError> {
+        self.line("renew", self.memory.renew(owner, lease)).await
+    }
+
+    async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
+        self.line("release", self.memory.release(owner)).await
+    }
+
+    async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
+        self.line("get", self.memory.get(id)).await
+    }
+
+    async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
+        self.line("sweep", self.memory.sweep(limit)).await
+    }
+}
