@@ -1,15 +1,10 @@
 //! Nothing that a client sent shows up where it should not.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{cell::RefCell, io, sync::Once, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing};
 use idem::idempotent;
 use tracing::Level;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{App, Fault, Runs, Server, User, post};
 
@@ -28,34 +23,32 @@ fn routes() -> Router<App> {
     Router::new().route("/", routing::post(run))
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Everything that is logged from now on, on this thread.
-    fn capture(level: Level) -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let subscriber =
-            tracing_subscriber::fmt().with_max_level(level).with_writer(log.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
+thread_local! {
+    /// What was logged on this thread: each test has its own, and so its own runtime.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
+/// Writes to the log of the current thread.
+struct Log;
 
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+impl Log {
+    /// Captures from now on. One subscriber serves all tests, because scoped ones race for the
+    /// interest that call sites remember.
+    fn capture() {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_writer(|| Self).init();
+        });
+    }
+
+    fn text() -> String {
+        LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
     }
 }
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
+        LOG.with_borrow_mut(|log| log.extend(bytes));
         Ok(bytes.len())
     }
 
@@ -70,7 +63,7 @@ fn call(body: &str) -> crate::support::Call {
 
 #[tokio::test(start_paused = true)]
 async fn no_key_scope_body_or_answer_is_logged() {
-    let (log, _guard) = Log::capture(Level::DEBUG);
+    Log::capture();
     let server = Server::new(routes());
     for body in ["panic", "panic", "fail"] {
         server.send(call(body)).await;
@@ -86,7 +79,7 @@ async fn no_key_scope_body_or_answer_is_logged() {
         server.send(post("/").user("secret-user").key("secret-other").body("x")).await;
         server.store.repair();
     }
-    let text = log.text();
+    let text = Log::text();
     for event in ["panicked", "replayed", "runs unguarded", "could not be recorded"] {
         assert!(text.contains(event), "no event {event:?} in\n{text}");
     }
@@ -95,15 +88,16 @@ async fn no_key_scope_body_or_answer_is_logged() {
 
 #[tokio::test(start_paused = true)]
 async fn each_unguarded_execution_is_a_warning() {
-    let (log, _guard) = Log::capture(Level::WARN);
+    Log::capture();
     let server = Server::new(routes());
     server.store.fault("claim", Fault::Refused);
     for _ in 0..3 {
         server.send(call("")).await;
     }
-    let text = log.text();
-    assert_eq!(text.matches("runs unguarded").count(), 3, "{text}");
-    assert!(text.contains("WARN") && text.contains("POST /"), "{text}");
+    let text = Log::text();
+    let warnings = text.lines().filter(|it| it.contains("WARN") && it.contains("runs unguarded"));
+    let of_the_operation = warnings.filter(|it| it.contains("POST /"));
+    assert_eq!(of_the_operation.count(), 3, "{text}");
 }
 
 #[tokio::test(start_paused = true)]
