@@ -1,17 +1,135 @@
-//! Makes axum handlers safe to retry.
+//! Makes [axum](https://docs.rs/axum) handlers safe to retry.
+//!
+//! ```
+//! use axum::{Router, extract::FromRef, http::StatusCode, routing::post};
+//! use idem::{Attempt, Idem, idempotent};
+//!
+//! #[derive(Clone, FromRef)]
+//! struct AppState {
+//!     idem: Idem,
+//! }
+//!
+//! #[idempotent(scope = "global", ttl = "24h")]
+//! async fn create(attempt: Attempt) -> (StatusCode, String) {
+//!     (StatusCode::CREATED, attempt.key())
+//! }
+//!
+//! # #[cfg(feature = "memory")] {
+//! let idem = Idem::builder(idem::MemoryStore::new()).build().unwrap();
+//! let app: Router = Router::new().route("/things", post(create)).with_state(AppState { idem });
+//! # }
+//! ```
+//!
+//! - [`idempotent`] is the attribute, with all its options.
+//! - [`Idem`] is the engine; one in each router state. [`Builder`] has its settings.
+//! - [`Scope`] says whose key it is.
+//! - [`Attempt`] is what a handler may know of its own execution.
+//! - A [`Store`] keeps the records: `PostgresStore` (feature `postgres`, the default),
+//!   `SqliteStore` (`sqlite`), `MemoryStore` (`memory`), or your own.
+//! - [`Problem`] is what a client is told instead of an answer.
+//!
+//! The README has the whole picture: what is promised, what clients do, how to operate it.
+
 mod edge;
 mod extract;
 mod state;
 
 pub use idem_core::{
-    Attempt, Builder, Claim, Claimed, ConfigError, Fence, Fingerprint, Idem, Keep, KeyError,
-    NoTransactions, Owner, Problem, ProblemContext, Record, RecordId, Recover, Scope, ScopeWriter,
-    State, Store, StoreError, StoredResponse, Written,
+    Attempt, AttemptId, Builder, Claim, Claimed, ConfigError, Fence, Fingerprint, Idem, Keep,
+    KeyError, NoTransactions, Owner, Problem, ProblemContext, Record, RecordId, Recover, Scope,
+    ScopeWriter, State, Store, StoreError, StoredResponse, Written,
 };
-pub use idem_macros::{Scope, idempotent};
+/// Makes a type a [`Scope`](trait@Scope).
+///
+/// A type with one field is that field. Of several fields, those that identify the value are marked
+/// with `#[scope]`; a field that can change, like a name, must not be part of the scope, or a retry
+/// after the change would be another request. Of an enum, the variant counts too.
+///
+/// ```
+/// use idem::Scope;
+///
+/// #[derive(Scope)]
+/// struct UserId(u64);
+///
+/// #[derive(Scope)]
+/// struct Member {
+///     #[scope]
+///     tenant: String,
+///     #[scope]
+///     user: UserId,
+///     display_name: String,
+/// }
+///
+/// #[derive(Scope)]
+/// enum Principal {
+///     Person(UserId),
+///     Service { name: String },
+/// }
+/// # let _ = Member { tenant: String::new(), user: UserId(1), display_name: String::new() }.display_name;
+/// ```
+pub use idem_macros::Scope;
+/// Makes an axum handler safe to retry.
+///
+/// The handler stays a function of its name, for `post(create)` and the like. The function that was
+/// written is there too, as `<name>_unguarded`, for unit tests.
+///
+/// # Options
+///
+/// Every option but `scope` has a default, and most defaults can be set for the whole engine on
+/// [`Idem::builder`]. Durations are written as `"24h"`, `"30s"`, `"1h 30m"`; sizes as `"2MiB"` or a
+/// number of bytes.
+///
+/// - `scope`, required: whose key it is. An expression over the handler's arguments whose value is
+///   a [`Scope`](trait@Scope), such as `"user"`, `"user.tenant_id"`, `"(org.id, user.id)"`; or
+///   `"global"`. It sees references to the arguments, after extraction.
+/// - `ttl`, default `"24h"`: how long a completed record is replayed.
+/// - `operation`, default method and route template: which operation it is. Handlers with the same
+///   name share their keys.
+/// - `header`, default `"Idempotency-Key"`: the header that carries the key.
+/// - `required`, default `true`: `false` lets requests without a key pass through unguarded.
+/// - `key_format`, default `"any"`: or `"uuid"`, `"uuid4"`.
+/// - `fingerprint`, default `"json"`: what must be the same in a retry. `"json"` is canonical JSON
+///   (RFC 8785) for JSON bodies and bytes for others; `"bytes"`, `"none"`, or an expression over the
+///   arguments whose value is `serde::Serialize`. Method and full path always count.
+/// - `query`, default `true`: `false` leaves the query out of the fingerprint.
+/// - `lease`, default `"30s"` and at most the ttl: how long a claim holds without renewal; it is
+///   renewed at a third of that.
+/// - `recover`, default `"retry"`: what happens to an execution that was cut off. `"hold"`: it is
+///   not executed again without a decision.
+/// - `keep`, default `"<500, !408, !425, !429"`: which statuses are final. Also `"2xx"`,
+///   `"200-299"`, `"404"`; `!` takes away.
+/// - `failed_ttl`, default `"24h"`: how long a failed record stays visible.
+/// - `max_body`, default the router's `DefaultBodyLimit`: the largest request body.
+/// - `max_response`, default `"1MiB"`: the largest response body that is kept.
+/// - `on_store_error`, default `"refuse"`: `"bypass"` runs the handler unguarded when the store
+///   cannot answer, with a warning in the log each time.
+///
+/// # The way of a request
+///
+/// Key, head extractors, body (bounded), last extractor, scope and fingerprint, claim; then the
+/// handler in a task of its own, the record, the answer. Extractors run on replays too, so
+/// authentication is never skipped, and a request that they reject leaves nothing behind.
+///
+/// Task-local values do not reach the handler's task; the current tracing span does.
+///
+/// # Other attributes
+///
+/// `#[utoipa::path]` stands above `#[idempotent]`, `#[axum::debug_handler]` below it, and
+/// `#[tracing::instrument]` on either side.
+///
+/// # Errors
+///
+/// What makes no sense does not compile, with a message that says what to write.
+pub use idem_macros::idempotent;
 
 #[cfg(feature = "memory")]
 pub use idem_core::MemoryStore;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use idem_sqlx::SetupError;
+#[cfg(feature = "postgres")]
+pub use idem_sqlx::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use idem_sqlx::{SqliteBuilder, SqliteStore};
 
 pub use crate::state::HasEngine;
 
@@ -29,3 +147,8 @@ pub mod __private {
         state::HasEngine,
     };
 }
+
+/// The README's code.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
