@@ -243,6 +243,22 @@ impl Print<'_> {
     }
 }
 
+/// A part of a fingerprint that the attribute names.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of a fingerprint",
+    label = "not `Serialize`",
+    note = "derive `serde::Serialize` for it, or name those of its fields that tell requests apart"
+)]
+pub trait Printable: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Printable for T {}
+
+/// The value, if it can be part of a fingerprint.
+pub const fn printable<T: Printable + ?Sized>(value: &T) -> &T {
+    value
+}
+
 /// Several scopes in one, by the parts of a tuple expression.
 #[allow(missing_debug_implementations, reason = "a scope shows itself to nobody")]
 pub struct ScopeTuple<'a>(pub &'a [&'a dyn Scope]);

@@ -28,7 +28,8 @@ pub struct AfterClaim;
     message = "`{T}` cannot be extracted from a request's head when the state is `{Self}`",
     label = "cannot extract `{T}` here",
     note = "every argument but the last must implement `FromRequestParts<{Self}>`",
-    note = "an extractor that reads the body, like `Json`, must be the last argument"
+    note = "an extractor that reads the body, like `Json`, must be the last argument",
+    note = "a `State<T>` needs a field of type `T` in a state with `#[derive(axum::extract::FromRef)]`"
 )]
 pub trait ExtractsPart<T, M> {
     /// What is known before the claim.
@@ -50,7 +51,8 @@ pub trait ExtractsPart<T, M> {
     message = "`{T}` cannot be extracted from a request when the state is `{Self}`",
     label = "cannot extract `{T}`",
     note = "every argument of an idempotent handler must be an axum extractor",
-    note = "implement `FromRequestParts<{Self}>` or `FromRequest<{Self}>` for `{T}`"
+    note = "implement `FromRequestParts<{Self}>` or `FromRequest<{Self}>` for `{T}`",
+    note = "a `State<T>` needs a field of type `T` in a state with `#[derive(axum::extract::FromRef)]`"
 )]
 pub trait ExtractsLast<T, M> {
     /// What is known before the claim.
@@ -170,6 +172,23 @@ where
         <S as ExtractsPart<T, ViaClaim>>::view(early)
     }
 }
+
+/// Stands where `#[axum::debug_handler]` above the attribute would leave a function behind.
+#[derive(Debug)]
+pub struct NoDebugHandler;
+
+/// Not what `#[axum::debug_handler]` leaves behind.
+#[diagnostic::on_unimplemented(
+    message = "`#[axum::debug_handler]` belongs below `#[idempotent]`, where it sees the handler as \
+               it was written",
+    label = "move `#[axum::debug_handler]` below `#[idempotent]`"
+)]
+pub trait OnlyBelow {}
+
+impl OnlyBelow for NoDebugHandler {}
+
+/// Checks the order of attributes.
+pub const fn only_below<T: OnlyBelow>(_: &T) {}
 
 /// Tells the macro's output whether a type is what comes with the claim: an inherent constant hides
 /// the one of the trait.

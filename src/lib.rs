@@ -142,8 +142,8 @@ pub mod __private {
     };
 
     pub use crate::{
-        edge::{Edge, Guarded, ScopeTuple, respond},
-        extract::{ExtractsLast, ExtractsPart, NoAttempt, Probe},
+        edge::{Edge, Guarded, ScopeTuple, printable, respond},
+        extract::{ExtractsLast, ExtractsPart, NoAttempt, NoDebugHandler, Probe, only_below},
         state::HasEngine,
     };
 }

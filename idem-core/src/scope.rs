@@ -134,42 +134,49 @@ impl std::fmt::Debug for ScopeValue {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scope for str {
     fn write(&self, out: &mut ScopeWriter) {
         out.str(self);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scope for String {
     fn write(&self, out: &mut ScopeWriter) {
         out.str(self);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scope for Cow<'_, str> {
     fn write(&self, out: &mut ScopeWriter) {
         out.str(self);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scope for Uuid {
     fn write(&self, out: &mut ScopeWriter) {
         out.uuid(self);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Scope + ?Sized> Scope for &T {
     fn write(&self, out: &mut ScopeWriter) {
         (**self).write(out);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Scope + ?Sized> Scope for Box<T> {
     fn write(&self, out: &mut ScopeWriter) {
         (**self).write(out);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Scope + ?Sized> Scope for Arc<T> {
     fn write(&self, out: &mut ScopeWriter) {
         (**self).write(out);
@@ -178,6 +185,7 @@ impl<T: Scope + ?Sized> Scope for Arc<T> {
 
 macro_rules! integers {
     ($($ty:ty)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl Scope for $ty {
             fn write(&self, out: &mut ScopeWriter) {
                 out.integer(self);
@@ -189,6 +197,7 @@ integers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
 macro_rules! tuples {
     ($(($($name:ident)+))*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($name: Scope),+> Scope for ($($name,)+) {
             fn write(&self, out: &mut ScopeWriter) {
                 #[allow(non_snake_case, reason = "the type parameters name the bindings")]

@@ -1,31 +1,38 @@
 //! `#[derive(Scope)]`: a type's identifying fields as a scope.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
-use syn::{Data, DeriveInput, Error, Fields, Result, spanned::Spanned};
+use quote::{format_ident, quote};
+use syn::{Data, DeriveInput, Error, Fields, Meta, Result, ext::IdentExt, spanned::Spanned};
 
 use crate::errors::Errors;
 
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let mut errors = Errors::default();
+    check_marks(input, &mut errors);
     let body = match &input.data {
         Data::Struct(data) => struct_body(input, &data.fields, &mut errors),
         Data::Enum(data) if data.variants.is_empty() => {
-            errors.push(Error::new_spanned(&input.ident, "an empty enum has no value to scope by"));
+            errors.push(Error::new_spanned(
+                &input.ident,
+                "an empty enum has no value to scope by; remove the derive",
+            ));
             None
         }
         Data::Enum(data) => {
             let arms = data.variants.iter().map(|variant| {
                 let (pattern, parts) = pattern(&variant.fields, &mut errors)?;
                 let ident = &variant.ident;
-                let name = ident.to_string();
+                let name = ident.unraw().to_string();
                 Some(quote!(Self::#ident #pattern => out.variant(#name, &[#(#parts),*]),))
             });
             let arms: Option<Vec<_>> = arms.collect();
             arms.map(|arms| quote!(match self { #(#arms)* }))
         }
         Data::Union(data) => {
-            errors.push(Error::new_spanned(data.union_token, "a union cannot be a scope"));
+            errors.push(Error::new_spanned(
+                data.union_token,
+                "a union cannot be a scope; derive it on a struct or an enum",
+            ));
             None
         }
     };
@@ -38,14 +45,40 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         clause.predicates.push(syn::parse_quote!(#param: ::idem::Scope));
     }
     let (impls, types, clause) = generics.split_for_impl();
+    // An error should name the field of this type, or a type that lacks the derive.
+    let quiet = input.generics.params.is_empty();
+    let quiet = quiet.then(|| quote!(#[diagnostic::do_not_recommend]));
     Ok(quote! {
         #[automatically_derived]
+        #quiet
         impl #impls ::idem::Scope for #name #types #clause {
             fn write(&self, out: &mut ::idem::ScopeWriter) {
                 #body
             }
         }
     })
+}
+
+/// `#[scope]` stands alone, and at fields only.
+fn check_marks(input: &DeriveInput, errors: &mut Errors) {
+    let (fields, variants): (Vec<_>, Vec<_>) = match &input.data {
+        Data::Struct(data) => (data.fields.iter().collect(), Vec::new()),
+        Data::Enum(data) => (
+            data.variants.iter().flat_map(|it| &it.fields).collect(),
+            data.variants.iter().flat_map(|it| &it.attrs).collect(),
+        ),
+        Data::Union(_) => return,
+    };
+    let misplaced = input.attrs.iter().chain(variants).filter(|it| it.path().is_ident("scope"));
+    for attr in misplaced {
+        errors.push(Error::new_spanned(attr, "`#[scope]` marks a field; move it to one"));
+    }
+    let marks = fields.iter().flat_map(|it| &it.attrs).filter(|it| it.path().is_ident("scope"));
+    for attr in marks {
+        if !matches!(attr.meta, Meta::Path(_)) {
+            errors.push(Error::new_spanned(attr, "write `#[scope]`; it has no options"));
+        }
+    }
 }
 
 /// One field is the scope itself; several are a tuple.
@@ -83,8 +116,8 @@ fn pattern(fields: &Fields, errors: &mut Errors) -> Option<(TokenStream, Vec<Tok
         .map(|(i, field)| {
             let identifies = fields.len() == 1 || marked[i];
             let binding = if identifies {
-                let var = format_ident!("__field{i}");
-                parts.push(quote_spanned!(field.ty.span()=> #var));
+                let var = format_ident!("__field{i}", span = field.ty.span());
+                parts.push(quote!(#var));
                 quote!(#var)
             } else {
                 quote!(_)

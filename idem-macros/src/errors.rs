@@ -24,6 +24,16 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn append(&mut self, others: Self) {
+        if let Some(error) = others.0 {
+            self.push(error);
+        }
+    }
+
     /// The value if nothing went wrong anywhere.
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T> {
         match (self.0, value) {
@@ -34,13 +44,19 @@ impl Errors {
     }
 }
 
-/// ``; did you mean `x`?`` if one of the names is close, and nothing otherwise.
-pub(crate) fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
+/// The nearest of the names, if one is so near that it was probably meant.
+pub(crate) fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     among
         .into_iter()
         .map(|it| (strsim::damerau_levenshtein(name, it), it))
         .min()
-        .filter(|(distance, it)| *distance <= it.len().max(name.len()).div_ceil(3))
-        .map(|(_, it)| format!("; did you mean `{it}`?"))
-        .unwrap_or_default()
+        .filter(|(distance, it)| {
+            *distance <= (it.len().max(name.len()) / 3).max(1) && *distance < it.len()
+        })
+        .map(|(_, it)| it)
+}
+
+/// ``; did you mean `x`?`` if one of the names is near, and nothing otherwise.
+pub(crate) fn hint<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, among).map(|it| format!("; did you mean `{it}`?")).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use quote::ToTokens;
 use syn::{Expr, PatType, Result, spanned::Spanned};
 
 use crate::{
-    errors::{Errors, nearest},
+    errors::{Errors, hint},
     handler::{Handler, bindings},
     value::string,
 };
@@ -47,10 +47,12 @@ pub(crate) fn parse(
 }
 
 fn unquoted(option: &str, expr: &Expr) -> Result<Expr> {
+    let example = if option == "scope" { "user.id" } else { "(&order.to, order.amount)" };
     match string(expr) {
         Some(text) => text.parse().map_err(|error| {
             let message = format!(
-                "`{option}` is an expression over the handler's arguments, like \"user.id\" ({error})"
+                "`{option}` is an expression over the handler's arguments, like \"{example}\" \
+                 ({error})"
             );
             syn::Error::new(text.span(), message)
         }),
@@ -63,7 +65,8 @@ fn keyword(expr: &Expr, keywords: &[&'static str]) -> Option<&'static str> {
     keywords.iter().copied().find(|it| *it == name)
 }
 
-fn single_name(expr: &Expr) -> Option<String> {
+/// The name that the expression is, if it is nothing else.
+pub(crate) fn single_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Path(path) => path.path.get_ident().map(ToString::to_string),
         Expr::Group(group) => single_name(&group.expr),
@@ -86,7 +89,7 @@ fn check_names(
         if constant || known.contains(&name) {
             continue;
         }
-        let hint = nearest(&name, known.iter().map(String::as_str).chain(keywords.iter().copied()));
+        let hint = hint(&name, known.iter().map(String::as_str).chain(keywords.iter().copied()));
         let list = match known.as_slice() {
             [] => "the handler binds no argument to a name".to_owned(),
             names => format!("the handler's arguments are `{}`", names.join("`, `")),
@@ -110,7 +113,11 @@ fn roots(expr: &Expr) -> Vec<(String, proc_macro2::Span)> {
         }
         Expr::Tuple(tuple) => tuple.elems.iter().flat_map(roots).collect(),
         Expr::Array(array) => array.elems.iter().flat_map(roots).collect(),
-        Expr::Call(call) => call.args.iter().flat_map(roots).collect(),
+        // A name alone may be a function that is passed on.
+        Expr::Call(call) => {
+            let arguments = call.args.iter().filter(|it| single_name(it).is_none());
+            arguments.flat_map(roots).collect()
+        }
         Expr::Paren(inner) => roots(&inner.expr),
         Expr::Group(inner) => roots(&inner.expr),
         Expr::Reference(inner) => roots(&inner.expr),
@@ -135,12 +142,24 @@ pub(crate) fn mentioned<'a>(
     (0..arguments.len()).filter(|i| mentions(&arguments[*i])).collect()
 }
 
+/// All names but those of fields and methods; those in strings, too, for `format!("{user}")`.
 fn collect_idents(tokens: TokenStream, names: &mut BTreeSet<String>) {
+    let (mut after_dot, mut after_joint_dot) = (false, false);
     for token in tokens {
+        let is_member = after_dot && !after_joint_dot;
+        after_joint_dot = after_dot;
+        after_dot = matches!(&token, TokenTree::Punct(it) if it.as_char() == '.');
         match token {
+            TokenTree::Ident(_) if is_member => {}
             TokenTree::Ident(ident) => drop(names.insert(ident.to_string())),
             TokenTree::Group(group) => collect_idents(group.stream(), names),
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+            TokenTree::Literal(literal) => {
+                for part in literal.to_string().split('{').skip(1) {
+                    let end = part.find(|c: char| !c.is_alphanumeric() && c != '_');
+                    names.insert(part[..end.unwrap_or(part.len())].to_owned());
+                }
+            }
+            TokenTree::Punct(_) => {}
         }
     }
 }

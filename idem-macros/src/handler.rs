@@ -1,11 +1,11 @@
 //! Tokens → [`Handler`]: the function below the attribute, if a guarded handler can be made of it.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{
-    Attribute, Error, FnArg, Pat, PatType, Path, Safety, Signature, Type, Visibility,
+    Attribute, Error, FnArg, Lifetime, Pat, PatType, Path, Safety, Signature, Type, TypeFnPtr,
+    TypeReference, Visibility,
     parse::{ParseStream, Parser},
-    spanned::Spanned,
     visit::Visit,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Handler {
     pub(crate) sig: Signature,
     pub(crate) body: TokenStream,
     pub(crate) arguments: Vec<PatType>,
+    /// Whether nothing is wrong with the function.
+    pub(crate) is_sound: bool,
 }
 
 impl Handler {
@@ -35,14 +37,17 @@ impl Handler {
                     })?,
                     body: input.parse()?,
                     arguments: Vec::new(),
+                    is_sound: false,
                 })
             })
             .parse2(item),
         )?;
-        handler.checked(errors)
+        Some(handler.checked(errors))
     }
 
-    fn checked(mut self, errors: &mut Errors) -> Option<Self> {
+    fn checked(mut self, all_errors: &mut Errors) -> Self {
+        let mut own_errors = Errors::default();
+        let errors = &mut own_errors;
         self.check_signature(errors);
         self.check_attributes(errors);
         for input in &self.sig.inputs {
@@ -67,7 +72,9 @@ impl Handler {
                 ),
             ));
         }
-        Some(self)
+        self.is_sound = own_errors.is_empty();
+        all_errors.append(own_errors);
+        self
     }
 
     fn check_signature(&self, errors: &mut Errors) {
@@ -130,22 +137,22 @@ fn is(path: &Path, segments: &[&str]) -> bool {
 }
 
 fn check_type(ty: &Type, errors: &mut Errors) {
-    struct Borrows(Option<Span>);
+    struct Borrows(Option<TokenStream>);
     impl<'ast> Visit<'ast> for Borrows {
-        fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+        fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
             if reference.lifetime.as_ref().is_none_or(|it| it.ident != "static") {
-                self.0.get_or_insert(reference.span());
+                self.0.get_or_insert(reference.to_token_stream());
             }
         }
 
-        fn visit_lifetime(&mut self, lifetime: &'ast syn::Lifetime) {
+        fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
             if lifetime.ident != "static" {
-                self.0.get_or_insert(lifetime.span());
+                self.0.get_or_insert(lifetime.to_token_stream());
             }
         }
 
         /// `fn(&str)` borrows nothing.
-        fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+        fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
     }
     if let Type::ImplTrait(ty) = ty {
         errors.push(Error::new_spanned(
@@ -156,12 +163,12 @@ fn check_type(ty: &Type, errors: &mut Errors) {
     }
     let mut borrows = Borrows(None);
     borrows.visit_type(ty);
-    if let Some(span) = borrows.0 {
-        errors.at(
-            span,
+    if let Some(tokens) = borrows.0 {
+        errors.push(Error::new_spanned(
+            tokens,
             "an idempotent handler owns its arguments, because it runs on when its client is gone; \
              take an owned type, `String` instead of `&str`",
-        );
+        ));
     }
 }
 

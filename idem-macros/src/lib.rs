@@ -21,22 +21,18 @@ use syn::{DeriveInput, parse_macro_input};
 #[proc_macro_attribute]
 pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = TokenStream2::from(item);
-    match try_expand(options.into(), item.clone()) {
-        Ok(tokens) => tokens.into(),
-        // The function stays in place, so that an editor keeps completing in it.
+    let mut errors = errors::Errors::default();
+    let args = args::Args::parse(options.into(), &mut errors);
+    let handler = handler::Handler::parse(item.clone(), &mut errors);
+    // The function stays in place, so that an editor keeps completing in it.
+    let fallback = handler.as_ref().map_or(item, expand::fallback);
+    match spec::Spec::check(&args, handler, errors) {
+        Ok(spec) => expand::expand(&spec).into(),
         Err(error) => {
             let error = error.to_compile_error();
-            quote!(#error #item).into()
+            quote!(#error #fallback).into()
         }
     }
-}
-
-fn try_expand(options: TokenStream2, item: TokenStream2) -> syn::Result<TokenStream2> {
-    let mut errors = errors::Errors::default();
-    let args = args::Args::parse(options, &mut errors);
-    let handler = handler::Handler::parse(item, &mut errors);
-    let spec = spec::Spec::check(&args, handler, errors)?;
-    Ok(expand::expand(&spec))
 }
 
 /// Makes a type a scope.

@@ -82,14 +82,14 @@ impl Spec {
 }
 
 fn check_scope(args: &Args, handler: &Handler, errors: &mut Errors) -> Option<Scope> {
-    let Some(expr) = args.get("scope") else {
+    if args.lack_scope() {
         errors.at(
             Span::call_site(),
             "`scope` is required: whose key is it? Write `scope = \"user\"` with the argument that \
              authenticates the caller, or `scope = \"global\"` if all callers share their keys",
         );
-        return None;
-    };
+    }
+    let expr = args.get("scope")?;
     Some(match expression::parse("scope", expr, &["global"], handler, errors)? {
         Value::Keyword(_) => Scope::Global,
         Value::Expression(expr) => Scope::Expression(expr),

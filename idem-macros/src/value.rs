@@ -4,10 +4,11 @@ use std::{str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 use http::HeaderName;
+use humantime::DurationError;
 use proc_macro2::Span;
 use syn::{Error, Expr, ExprLit, Lit, LitStr, Result, spanned::Spanned};
 
-use crate::errors::nearest;
+use crate::errors::hint;
 
 /// A value and where it is written.
 pub(crate) struct Given<T> {
@@ -36,24 +37,28 @@ pub(crate) fn string(expr: &Expr) -> Option<&LitStr> {
 }
 
 fn text(expr: &Expr, write: &str) -> Result<String> {
-    string(expr).map(LitStr::value).ok_or_else(|| Error::new(expr.span(), write))
+    string(expr).map(LitStr::value).ok_or_else(|| Error::new_spanned(expr, write))
 }
 
 pub(crate) fn duration(name: &str, expr: &Expr) -> Result<Given<Duration>> {
     let write = format!("`{name}` is a duration; write `{name} = \"24h\"`, \"30s\" or \"1h 30m\"");
     let text = text(expr, &write)?;
-    let value = humantime::parse_duration(&text)
-        .map_err(|error| Error::new(expr.span(), format!("{write} ({error})")))?;
+    let value = humantime::parse_duration(&text).map_err(|error| match error {
+        DurationError::UnknownUnit { unit, .. } if !unit.is_empty() => {
+            Error::new_spanned(expr, format!("`{unit}` is no unit of time; {write}"))
+        }
+        _ => Error::new_spanned(expr, &write),
+    })?;
     if value < Duration::from_millis(1) {
         let message = format!("`{name}` is shorter than a millisecond; give it a longer duration");
-        return Err(Error::new(expr.span(), message));
+        return Err(Error::new_spanned(expr, message));
     }
     Ok(given(expr, value))
 }
 
 pub(crate) fn size(name: &str, expr: &Expr) -> Result<Given<usize>> {
     let write = format!("`{name}` is a size in bytes; write `{name} = \"2MiB\"` or a number");
-    let error = || Error::new(expr.span(), &write);
+    let error = || Error::new_spanned(expr, &write);
     let bytes = match literal(expr) {
         Some(Lit::Int(number)) => number.base10_parse().map_err(|_| error())?,
         Some(Lit::Str(text)) => ByteSize::from_str(&text.value()).map_err(|_| error())?.as_u64(),
@@ -65,7 +70,10 @@ pub(crate) fn size(name: &str, expr: &Expr) -> Result<Given<usize>> {
 pub(crate) fn boolean(name: &str, expr: &Expr) -> Result<Given<bool>> {
     match literal(expr) {
         Some(Lit::Bool(literal)) => Ok(given(expr, literal.value)),
-        _ => Err(Error::new(expr.span(), format!("`{name}` is `true` or `false`, without quotes"))),
+        _ => Err(Error::new_spanned(
+            expr,
+            format!("write `{name} = true` or `{name} = false`, without quotes"),
+        )),
     }
 }
 
@@ -73,27 +81,26 @@ pub(crate) fn choice<T: Copy>(name: &str, expr: &Expr, among: &[(&str, T)]) -> R
     let names: Vec<_> = among.iter().map(|(it, _)| format!("\"{it}\"")).collect();
     let write = format!("`{name}` is {}", names.join(" or "));
     let text = text(expr, &write)?;
-    match among.iter().find(|(it, _)| *it == text) {
-        Some((_, value)) => Ok(given(expr, *value)),
-        None => {
-            let hint = nearest(&text, among.iter().map(|(it, _)| *it));
-            Err(Error::new(expr.span(), format!("{write}{hint}")))
-        }
-    }
+    let given_choice = among.iter().find(|(it, _)| *it == text);
+    let choice = given_choice.ok_or_else(|| {
+        let hint = hint(&text, among.iter().map(|(it, _)| *it));
+        Error::new_spanned(expr, format!("{write}{hint}"))
+    })?;
+    Ok(given(expr, choice.1))
 }
 
 pub(crate) fn header(name: &str, expr: &Expr) -> Result<Given<String>> {
     let write = format!("`{name}` is a header name; write `{name} = \"Idempotency-Key\"`");
     let parsed = HeaderName::from_str(&text(expr, &write)?);
-    let value = parsed.map_err(|_| Error::new(expr.span(), &write))?;
+    let value = parsed.map_err(|_| Error::new_spanned(expr, &write))?;
     Ok(given(expr, value.as_str().to_owned()))
 }
 
 pub(crate) fn name(name: &str, expr: &Expr) -> Result<Given<String>> {
-    let write = format!("`{name}` is a name; write `{name} = \"payments.create\"`");
+    let write = format!("write `{name} = \"payments.create\"`");
     let value = text(expr, &write)?;
     if value.trim().is_empty() {
-        return Err(Error::new(expr.span(), format!("`{name}` is empty; {write}")));
+        return Err(Error::new_spanned(expr, format!("an empty `{name}` names nothing; {write}")));
     }
     Ok(given(expr, value))
 }
@@ -113,12 +120,15 @@ pub(crate) fn keep(name: &str, expr: &Expr) -> Result<Given<Vec<KeepStep>>> {
         "`{name}` says which statuses are final: `{name} = \"<500\"`, \"2xx\", \"200-299\", \"404\", \
          several separated by commas, `!` before what is taken away: \"<500, !429\""
     );
-    let steps: Option<Vec<_>> =
-        text(expr, &write)?.split(',').map(|it| keep_step(it.trim())).collect();
-    match steps {
-        Some(steps) if steps.iter().any(|it| it.is_final) => Ok(given(expr, steps)),
-        _ => Err(Error::new(expr.span(), write)),
+    let mut steps = Vec::new();
+    for step in text(expr, &write)?.split(',').map(str::trim) {
+        let error = || Error::new_spanned(expr, format!("`{step}` names no statuses; {write}"));
+        steps.push(keep_step(step).ok_or_else(error)?);
     }
+    if !steps.iter().any(|it| it.is_final) {
+        return Err(Error::new_spanned(expr, format!("no status would be final; {write}")));
+    }
+    Ok(given(expr, steps))
 }
 
 fn keep_step(text: &str) -> Option<KeepStep> {

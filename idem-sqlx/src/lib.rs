@@ -1,1 +1,26 @@
-//! x
+//! Stores for [Idem](https://docs.rs/idem-rs) on databases that [`sqlx`] speaks to.
+//!
+//! - `PostgresStore` (feature `postgres`, default): for services of any number of processes.
+//! - `SqliteStore` (feature `sqlite`): for services whose processes share one file.
+//!
+//! Both write the same record: `migrations/` in this crate has the tables, readable and runnable as
+//! they stand. Applications use these stores through the facade crate `idem-rs`.
+
+#![cfg(any(feature = "postgres", feature = "sqlite"))]
+#![allow(clippy::doc_markdown, reason = "SQLite is a name and not code")]
+
+mod error;
+mod migrate;
+mod names;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod row;
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+pub use crate::error::SetupError;
+#[cfg(feature = "postgres")]
+pub use crate::postgres::{PostgresBuilder, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use crate::sqlite::{SqliteBuilder, SqliteStore};

@@ -1,1 +1,57 @@
-//! x
+//! Test tools for [Idem](https://docs.rs/idem-rs): a suite that decides whether a store is correct,
+//! and throwaway database servers.
+//!
+//! # Testing a store
+//!
+//! [`conformance!`] runs the suite. What the operations of a store alone cannot provoke, a
+//! [`Harness`] does from outside: time passes, a record is deleted, another server looks. For the
+//! store in memory, the whole test file is this:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use idem_core::{MemoryStore, RecordId, Store};
+//! use idem_testkit::{Harness, async_trait};
+//!
+//! struct Memory(MemoryStore);
+//!
+//! #[async_trait]
+//! impl Harness for Memory {
+//!     async fn open(&self) -> Arc<dyn Store> {
+//!         Arc::new(self.0.clone())
+//!     }
+//!
+//!     async fn delete(&self, id: &RecordId) {
+//!         self.0.forget(id);
+//!     }
+//!
+//!     async fn set_version(&self, id: &RecordId, version: i16) {
+//!         self.0.set_version(id, version);
+//!     }
+//!
+//!     async fn elapse(&self, by: Duration) {
+//!         self.0.advance(by);
+//!     }
+//! }
+//!
+//! # mod within { use super::*;
+//! idem_testkit::conformance!(Memory(MemoryStore::new()));
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! A store in a database opens a new pool in `open` and lets time pass by an `UPDATE` that moves
+//! every time back. [`PostgresServer`] gives each test an empty database to do so.
+
+mod conformance;
+mod postgres;
+
+pub use async_trait::async_trait;
+
+pub use crate::{conformance::Harness, postgres::PostgresServer};
+
+/// What [`conformance!`] expands to. Not a public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::conformance::*;
+}

@@ -1,0 +1,103 @@
+//! The arguments of the handler.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{
+    Index, Pat, PatIdent, PatType, Type,
+    spanned::Spanned,
+    visit_mut::{self, VisitMut},
+};
+
+use super::local;
+use crate::handler::Handler;
+
+/// One argument of the handler, on its way through the two halves of extraction.
+pub(super) struct Argument<'a> {
+    pub(super) ty: &'a Type,
+    pub(super) var: Ident,
+    pub(super) marker: Ident,
+    index: Index,
+    /// `ExtractsPart`, or `ExtractsLast` for the last one.
+    extracts: TokenStream,
+}
+
+impl<'a> Argument<'a> {
+    pub(super) fn all(handler: &'a Handler) -> Vec<Self> {
+        let arguments = &handler.arguments;
+        let last = arguments.len().wrapping_sub(1);
+        let argument = |(i, argument): (usize, &'a PatType)| Self {
+            ty: &argument.ty,
+            var: format_ident!("arg{i}", span = local()),
+            marker: format_ident!("__M{i}"),
+            index: Index::from(i),
+            extracts: if i == last { quote!(ExtractsLast) } else { quote!(ExtractsPart) },
+        };
+        arguments.iter().enumerate().map(argument).collect()
+    }
+
+    /// Spanned from the type's first token to its last, so that the whole type is underlined.
+    pub(super) fn bound(&self) -> TokenStream {
+        let Self { ty, marker, extracts, .. } = self;
+        let end = ty.to_token_stream().into_iter().last().map_or_else(|| ty.span(), |it| it.span());
+        let bound = quote_spanned!(ty.span()=> __S: ::idem::__private::#extracts<#ty, #marker);
+        let close = quote_spanned!(end=> >);
+        quote!(#bound #close)
+    }
+
+    fn through(&self) -> TokenStream {
+        let Self { ty, marker, extracts, .. } = self;
+        quote!(<__S as ::idem::__private::#extracts<#ty, #marker>>)
+    }
+
+    pub(super) fn early_head(&self) -> TokenStream {
+        self.early(&quote_spanned!(local()=> edge.head()))
+    }
+
+    pub(super) fn early_last(&self) -> TokenStream {
+        self.early(&quote_spanned!(local()=> request))
+    }
+
+    fn early(&self, from: &TokenStream) -> TokenStream {
+        let (var, through) = (&self.var, self.through());
+        quote_spanned! {local()=>
+            let #var = match #through::early(&state, #from).await {
+                ::core::result::Result::Ok(value) => value,
+                ::core::result::Result::Err(response) => return response,
+            };
+        }
+    }
+
+    pub(super) fn late(&self) -> TokenStream {
+        let (var, index, through) = (&self.var, &self.index, self.through());
+        quote_spanned!(local()=> let #var = #through::late(args.#index, &attempt);)
+    }
+
+    /// The argument's pattern, over a reference.
+    pub(super) fn view(&self, handler: &Handler) -> TokenStream {
+        struct ByReference;
+        impl VisitMut for ByReference {
+            fn visit_pat_ident_mut(&mut self, pattern: &mut PatIdent) {
+                pattern.by_ref = None;
+                pattern.mutability = None;
+                visit_mut::visit_pat_ident_mut(self, pattern);
+            }
+        }
+        let Self { index, .. } = self;
+        let mut pattern: Pat = (*handler.arguments[index.index as usize].pat).clone();
+        ByReference.visit_pat_mut(&mut pattern);
+        let through = self.through();
+        quote_spanned! {local()=>
+            #[allow(unused_variables, non_snake_case)]
+            let #pattern = #through::view(&args.#index);
+        }
+    }
+
+    /// Fails to compile, with this message at this place, if a constant of the probe is true for
+    /// the argument's type.
+    pub(super) fn refuse_if(&self, constant: &str, span: Span, message: &str) -> TokenStream {
+        let (ty, constant) = (self.ty, Ident::new(constant, span));
+        quote_spanned! {span=>
+            const _: () = ::core::assert!(!::idem::__private::Probe::<#ty>::#constant, #message);
+        }
+    }
+}

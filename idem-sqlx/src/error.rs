@@ -1,0 +1,78 @@
+//! What goes wrong while a store is set up, and how errors of the driver reach the engine.
+
+use std::time::Duration;
+
+use idem_core::StoreError;
+
+/// Why a store could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The name of a table or a schema is not plain.
+    #[error(
+        "{name:?} cannot name a table or a schema here; take up to 48 ASCII letters, digits and \
+         underscores, and no digit at the beginning"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A timeout of less than a millisecond, or more than a day.
+    #[error("a timeout of {0:?} cannot be set; take one between a millisecond and a day")]
+    Timeout(Duration),
+    /// A pool without connections.
+    #[error("a pool needs at least one connection")]
+    NoConnections,
+    /// The database cannot be reached or opened.
+    #[error("the database cannot be opened")]
+    Connect(#[source] sqlx::Error),
+    /// The server did not take the settings that a connection starts with.
+    #[error(
+        "the server did not take over `statement_timeout`; connect to it directly, not through a \
+         pooler that drops startup options"
+    )]
+    StartupOptions,
+    /// The database lives in memory only.
+    #[error(
+        "an in-memory SQLite database cannot hold idempotency records: its connections do not see \
+         the same data; open a file, or use `MemoryStore`"
+    )]
+    InMemory,
+    /// The database file is not in WAL mode, and could not be brought into it.
+    #[error(
+        "the database file is in journal mode {mode:?} and cannot be used in WAL mode; put it on a \
+         local file system"
+    )]
+    NotWal {
+        /// Its journal mode.
+        mode: String,
+    },
+    /// The tables cannot be made.
+    #[error("the tables cannot be migrated")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for SetupError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Connect(error)
+    }
+}
+
+pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { .. } => {
+            tracing::error!(%error, "a stored record cannot be read");
+            StoreError::Damaged("a column holds a value that nobody wrote")
+        }
+        error => StoreError::unavailable(error),
+    }
+}
+
+pub(crate) fn check_timeout(timeout: Duration) -> Result<(), SetupError> {
+    let range = Duration::from_millis(1)..=Duration::from_hours(24);
+    if range.contains(&timeout) { Ok(()) } else { Err(SetupError::Timeout(timeout)) }
+}
+
+pub(crate) fn check_connections(number: u32) -> Result<(), SetupError> {
+    if number == 0 { Err(SetupError::NoConnections) } else { Ok(()) }
+}

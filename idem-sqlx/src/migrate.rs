@@ -1,0 +1,30 @@
+//! The tables: SQL files that people can read and run, and that we run through sqlx's migrator.
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use crate::{names::Names, sql::trusted};
+
+/// One of the files in `migrations/`, written for the default names.
+pub(crate) struct File {
+    pub(crate) version: i64,
+    pub(crate) description: &'static str,
+    pub(crate) sql: &'static str,
+}
+
+/// A migrator for tables of these names, whose bookkeeping lies in a table beside them and not
+/// among the application's own.
+pub(crate) fn migrator(files: &[File], names: &Names) -> Migrator {
+    let in_schema = match names.schema() {
+        Some(schema) => format!("SET LOCAL search_path TO \"{schema}\";\n"),
+        None => String::new(),
+    };
+    let migration = |file: &File| {
+        let sql = file.sql.replace(r#""idem"#, &format!(r#""{}"#, names.table()));
+        let sql = trusted(format!("{in_schema}{sql}"));
+        let description = file.description.into();
+        Migration::new(file.version, description, MigrationType::Simple, sql, false)
+    };
+    let mut migrator = Migrator::with_migrations(files.iter().map(migration).collect());
+    migrator.dangerous_set_table_name(names.quoted("_migrations"));
+    migrator
+}

@@ -1,0 +1,111 @@
+//! Building a store on Postgres.
+
+use std::{fmt, time::Duration};
+
+use sqlx::postgres::PgConnectOptions;
+
+use super::PostgresStore;
+use crate::{
+    error::{SetupError, check_connections, check_timeout},
+    names::Names,
+};
+
+/// Sets what is not as usual about a [`PostgresStore`]. Made by [`PostgresStore::builder`] or
+/// [`PostgresStore::beside`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use idem_sqlx::PostgresStore;
+///
+/// let store = PostgresStore::builder("postgres://localhost/shop".parse()?)
+///     .schema("internal")
+///     .max_connections(20)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct PostgresBuilder {
+    pub(super) options: PgConnectOptions,
+    table: String,
+    schema: Option<String>,
+    pub(super) max_connections: u32,
+    pub(super) statement_timeout: Duration,
+}
+
+impl PostgresBuilder {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self {
+            options,
+            table: "idem".to_owned(),
+            schema: None,
+            max_connections: 10,
+            statement_timeout: Duration::from_secs(4),
+        }
+    }
+
+    /// The records' table. What belongs to it is named after it: `…_fence`, `…_migrations`.
+    /// Default: `idem`.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// The schema of the tables. Default: whatever the server's `search_path` says.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = Some(name.into());
+        self
+    }
+
+    /// How many connections claims and their endings may use. There is one more for renewals alone,
+    /// so that they never wait behind claims. Default: 10.
+    pub const fn max_connections(mut self, number: u32) -> Self {
+        self.max_connections = number;
+        self
+    }
+
+    /// When the server ends a statement of ours, and how long a statement waits for a connection:
+    /// both must be shorter than the engine's store timeout. Whole milliseconds. Default: 4 seconds.
+    pub const fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = timeout;
+        self
+    }
+
+    /// Connects, and makes sure that the server ends our statements in time.
+    ///
+    /// # Errors
+    ///
+    /// A [`SetupError`] if a setting makes no sense, or if the server cannot be reached within the
+    /// statement timeout, or did not take our settings over.
+    pub async fn connect(self) -> Result<PostgresStore, SetupError> {
+        check_timeout(self.statement_timeout)?;
+        check_connections(self.max_connections)?;
+        let names = Names::new(self.schema.clone(), self.table.clone())?;
+        let store = PostgresStore::new(&self, names);
+        store.check_startup_options().await?;
+        Ok(store)
+    }
+
+    /// What each connection starts with. The isolation level is fixed because the statements count
+    /// on seeing what others committed while they waited for a row, whatever the server's default.
+    pub(super) fn startup_options(&self) -> PgConnectOptions {
+        self.options.clone().options([
+            ("statement_timeout", self.statement_timeout.as_millis().to_string().as_str()),
+            ("default_transaction_isolation", "read committed"),
+        ])
+    }
+}
+
+impl fmt::Debug for PostgresBuilder {
+    /// Without the connection options: their own output shows the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresBuilder")
+            .field("table", &self.table)
+            .field("schema", &self.schema)
+            .field("max_connections", &self.max_connections)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! Connections that the store shares with nobody.
+
+use std::time::Duration;
+
+use idem_core::StoreError;
+use sqlx::{
+    FromRow, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions, PgRow},
+};
+
+use crate::{error::store_error, sql::Query};
+
+/// A pool that only ever runs single statements, each a transaction of its own.
+#[derive(Clone)]
+pub(super) struct Connections(PgPool);
+
+impl Connections {
+    /// Connects when the first statement comes.
+    pub(super) fn new(options: PgConnectOptions, number: u32, timeout: Duration) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(number)
+            .acquire_timeout(timeout)
+            .test_before_acquire(false);
+        Self(pool.connect_lazy_with(options))
+    }
+
+    /// Runs a statement and fetches all its rows. When the connection turns out to be broken, the
+    /// statement is sent again on another one, because it may be an old connection to a server that
+    /// was restarted since: so the statement must be one that may run twice.
+    pub(super) async fn fetch<'q, T>(
+        &self,
+        query: impl Fn() -> Query<'q, Postgres, T>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        let mut others = self.0.options().get_max_connections();
+        loop {
+            match self.fetch_once(query()).await {
+                Err(error) if others > 0 && is_broken(&error) => {
+                    tracing::debug!(%error, "a connection was broken; trying another one");
+                    others -= 1;
+                }
+                result => return result.map_err(store_error),
+            }
+        }
+    }
+
+    pub(super) async fn fetch_once<T>(
+        &self,
+        query: Query<'_, Postgres, T>,
+    ) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+    {
+        let mut lent = Lent(Some(self.0.acquire().await?));
+        let rows = query.fetch_all(lent.connection()).await?;
+        lent.give_back();
+        Ok(rows)
+    }
+}
+
+/// A connection that goes back to its pool only by [`give_back`](Self::give_back). Otherwise its
+/// statement was cut off, and nobody knows what is still to come on it.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    fn connection(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("only `give_back` takes it")
+    }
+
+    fn give_back(mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Lent {
+    /// Not `close_on_drop`: that sends what is still buffered, which may be the whole statement.
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
+}
+
+/// Whether the connection failed and not the statement. Codes: class 08, connection exception, and
+/// 57P01 to 57P05, the server's reasons to end a session.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn is_broken(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|it| it.starts_with("08") || it.starts_with("57P0"))
+        }
+        _ => false,
+    }
+}

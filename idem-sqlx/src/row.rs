@@ -1,0 +1,101 @@
+//! Rows as they come back, and what they mean.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use http::StatusCode;
+use idem_core::{
+    AttemptId, Claimed, Fence, Fingerprint, RECORD_VERSION, Record, State, StoreError,
+    StoredResponse, Written,
+};
+use uuid::Uuid;
+
+/// What a write answers for each row that it hit.
+pub(crate) type Hit = (i32,);
+
+/// Verdict, version, fence, number, status, headers, body.
+pub(crate) type ClaimRow = (String, i16, i64, i32, Option<i16>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Version, fingerprint, state, attempt, fence, number, status, headers, body.
+pub(crate) type RecordRow =
+    (i16, Vec<u8>, i16, Uuid, i64, i32, Option<i16>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+pub(crate) const IN_FLIGHT: i16 = 1;
+pub(crate) const COMPLETED: i16 = 2;
+pub(crate) const FAILED: i16 = 3;
+pub(crate) const HELD: i16 = 4;
+
+/// Whether an owner's write was accepted, from its rows and, if there is none, from a look at
+/// whether the owner wrote the same before.
+pub(crate) async fn settled(
+    write: impl Future<Output = Result<Vec<Hit>, StoreError>>,
+    look: impl Future<Output = Result<Vec<Hit>, StoreError>>,
+) -> Result<Written, StoreError> {
+    if !write.await?.is_empty() {
+        return Ok(Written::Accepted);
+    }
+    Ok(Written::from_hit(!look.await?.is_empty()))
+}
+
+/// The engine's form of a verdict; `None` when the record may be won by writing it.
+pub(crate) fn claimed(row: ClaimRow) -> Result<Option<Claimed>, StoreError> {
+    let (verdict, version, fence, number, status, headers, body) = row;
+    Ok(Some(match verdict.as_str() {
+        "won" => Claimed::Won { fence: Fence::new(fence), number: executions(number)? },
+        "completed" => Claimed::Completed(response(status, headers, body)?),
+        "mismatch" => Claimed::Mismatch,
+        "in flight" => Claimed::InFlight,
+        "held" => Claimed::Held,
+        "expired" | "again" => return Ok(None),
+        "version" => return Err(StoreError::UnknownVersion(version)),
+        _ => return Err(StoreError::Damaged("the state is unknown")),
+    }))
+}
+
+pub(crate) fn record(row: RecordRow) -> Result<Record, StoreError> {
+    let (version, fingerprint, state, attempt, fence, number, status, headers, body) = row;
+    if version != RECORD_VERSION {
+        return Err(StoreError::UnknownVersion(version));
+    }
+    let fingerprint = fingerprint
+        .try_into()
+        .map_err(|_| StoreError::Damaged("the fingerprint has not 32 bytes"))?;
+    let state = match state {
+        IN_FLIGHT => State::InFlight,
+        COMPLETED => State::Completed,
+        FAILED => State::Failed,
+        HELD => State::Held,
+        _ => return Err(StoreError::Damaged("the state is unknown")),
+    };
+    let response = match state {
+        State::Completed => Some(response(status, headers, body)?),
+        _ => None,
+    };
+    Ok(Record::new(
+        Fingerprint::from_bytes(fingerprint),
+        state,
+        AttemptId::from_uuid(attempt),
+        Fence::new(fence),
+        executions(number)?,
+        response,
+    ))
+}
+
+fn response(
+    status: Option<i16>,
+    headers: Option<Vec<u8>>,
+    body: Option<Vec<u8>>,
+) -> Result<StoredResponse, StoreError> {
+    let status = status
+        .and_then(|it| u16::try_from(it).ok())
+        .and_then(|it| StatusCode::from_u16(it).ok())
+        .ok_or(StoreError::Damaged("the status is not one of HTTP"))?;
+    let headers = headers
+        .and_then(|it| StoredResponse::parse_header_lines(&it))
+        .ok_or(StoreError::Damaged("the headers are not field lines"))?;
+    Ok(StoredResponse { status, headers, body: body.map(Bytes::from) })
+}
+
+fn executions(number: i32) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|_| StoreError::Damaged("the number of executions is negative"))
+}

@@ -1,0 +1,263 @@
+//! The statements, as far as both databases agree. Parameters are written `$n`, which both know.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use idem_core::{Claim, Owner, RECORD_VERSION, RecordId, Recover, StoredResponse};
+use sqlx::{
+    AssertSqlSafe, Database, Encode, FromRow, IntoArguments, SqlSafeStr, SqlStr, Type,
+    query::QueryAs,
+};
+use uuid::Uuid;
+
+use crate::row::{COMPLETED, ClaimRow, FAILED, HELD, Hit, IN_FLIGHT, RecordRow};
+
+/// What one database writes differently.
+pub(crate) struct Dialect {
+    /// The time when the statement began: judging by it takes no lease for lapsed that was renewed
+    /// while the statement waited.
+    pub(crate) now: &'static str,
+    /// The time now, from which leases and lives are counted.
+    pub(crate) clock: &'static str,
+    /// An expiry that never comes.
+    pub(crate) never: &'static str,
+    /// One millisecond, to multiply with.
+    pub(crate) millisecond: &'static str,
+    /// The function that finds the greatest of its arguments.
+    pub(crate) greatest: &'static str,
+    /// The records' table, quoted.
+    pub(crate) table: String,
+    /// The next fence.
+    pub(crate) fence: String,
+}
+
+impl Dialect {
+    fn in_future(&self, parameter: &str) -> String {
+        let Self { clock, millisecond, .. } = self;
+        format!("{clock} + {parameter} * {millisecond}")
+    }
+
+    /// The verdict on the row `r`: the table at [`Store::claim`](idem_core::Store::claim).
+    fn verdict(&self) -> String {
+        let now = self.now;
+        format!(
+            "CASE
+                WHEN r.version <> {RECORD_VERSION} THEN 'version'
+                WHEN r.attempt = $2 AND r.state = {IN_FLIGHT} THEN 'won'
+                WHEN r.expires_at <= {now} THEN 'expired'
+                WHEN r.fingerprint <> $3 THEN 'mismatch'
+                WHEN r.state = {COMPLETED} THEN 'completed'
+                WHEN r.state = {FAILED} THEN 'again'
+                WHEN r.state = {HELD} THEN 'held'
+                WHEN r.state <> {IN_FLIGHT} THEN 'damaged'
+                WHEN r.lease_until > {now} THEN 'in flight'
+                WHEN r.hold THEN 'held'
+                ELSE 'again'
+            END"
+        )
+    }
+
+    /// Reads the record and its verdict. Nothing of a row that is not to be replayed is fetched
+    /// from where large values are.
+    pub(crate) fn look(&self) -> String {
+        let (table, verdict) = (&self.table, self.verdict());
+        format!(
+            "SELECT verdict, version, fence, number, status,
+                CASE verdict WHEN 'completed' THEN headers END AS headers,
+                CASE verdict WHEN 'completed' THEN body END AS body
+            FROM (SELECT r.*, {verdict} AS verdict FROM {table} AS r WHERE id = $1) AS judged"
+        )
+    }
+
+    /// Writes the claim if `condition` holds, and if the row that is there by then may be won.
+    /// Fence and times of a row that is taken over are drawn under that row's lock, because the
+    /// statement may have waited for it: so the fence is higher than those of all who had the row
+    /// before, and the lease is whole.
+    pub(crate) fn win(&self, condition: &str) -> String {
+        let Self { now, never, table, fence, .. } = self;
+        let verdict = self.verdict();
+        let lease = self.in_future("$8");
+        let expiry = format!("CASE WHEN $7 THEN {never} ELSE {} END", self.in_future("$9"));
+        format!(
+            "INSERT INTO {table} AS r (
+                id, operation, scope, key, version, fingerprint, state, hold, attempt, fence,
+                number, created_at, lease_until, expires_at
+            )
+            SELECT
+                $1, $4, $5, $6, {RECORD_VERSION}, $3, {IN_FLIGHT}, $7, $2, {fence},
+                1, {now}, {lease}, {expiry}
+            WHERE {condition}
+            ON CONFLICT (id) DO UPDATE SET
+                fingerprint = excluded.fingerprint,
+                state = excluded.state,
+                hold = excluded.hold,
+                attempt = excluded.attempt,
+                fence = {fence},
+                number = CASE WHEN r.expires_at <= {now} THEN 1 ELSE r.number + 1 END,
+                created_at =
+                    CASE WHEN r.expires_at <= {now} THEN excluded.created_at ELSE r.created_at END,
+                lease_until = {lease},
+                expires_at = {expiry},
+                status = NULL,
+                headers = NULL,
+                body = NULL
+            WHERE {verdict} IN ('expired', 'again')
+            RETURNING 'won' AS verdict, version, fence, number, status, headers, body"
+        )
+    }
+}
+
+/// The statements that are the same in both databases, with their parameters bound.
+#[derive(Debug)]
+pub(crate) struct Statements<DB> {
+    complete: SqlStr,
+    fail: SqlStr,
+    hold: SqlStr,
+    ended: SqlStr,
+    renew: SqlStr,
+    release: SqlStr,
+    get: SqlStr,
+    database: PhantomData<fn() -> DB>,
+}
+
+/// A statement that is ready to run, for rows of type `T`.
+pub(crate) type Query<'q, DB, T> = QueryAs<'q, DB, T, <DB as Database>::Arguments>;
+
+/// Declares that a statement was built of nothing but our own text and checked names.
+pub(crate) fn trusted(sql: String) -> SqlStr {
+    AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+}
+
+impl<DB> Statements<DB>
+where
+    DB: Database<Arguments: IntoArguments<DB>>,
+    for<'q> &'q [u8]: Encode<'q, DB> + Type<DB>,
+    for<'q> Option<&'q [u8]>: Encode<'q, DB> + Type<DB>,
+    for<'q> &'q str: Encode<'q, DB> + Type<DB>,
+    for<'q> Uuid: Encode<'q, DB> + Type<DB>,
+    for<'q> bool: Encode<'q, DB> + Type<DB>,
+    for<'q> i16: Encode<'q, DB> + Type<DB>,
+    for<'q> i64: Encode<'q, DB> + Type<DB>,
+    for<'r> ClaimRow: FromRow<'r, DB::Row>,
+    for<'r> RecordRow: FromRow<'r, DB::Row>,
+    for<'r> Hit: FromRow<'r, DB::Row>,
+{
+    pub(crate) fn new(dialect: &Dialect) -> Self {
+        let Dialect { now, never, greatest, table, .. } = dialect;
+        let mine = format!("WHERE id = $1 AND attempt = $2 AND version = {RECORD_VERSION}");
+        let end = |set: String| {
+            trusted(format!("UPDATE {table} SET {set} {mine} AND state = {IN_FLIGHT} RETURNING 1"))
+        };
+        let in_future = |parameter| dialect.in_future(parameter);
+        Self {
+            complete: end(format!(
+                "state = {COMPLETED}, status = $3, headers = $4, body = $5, expires_at = {}",
+                in_future("$6")
+            )),
+            fail: end(format!("state = {FAILED}, expires_at = {}", in_future("$3"))),
+            hold: end(format!("state = {HELD}, expires_at = {never}")),
+            ended: trusted(format!("SELECT 1 FROM {table} {mine} AND state = $3")),
+            renew: end(format!(
+                "lease_until = {lease}, expires_at = {greatest}(expires_at, {lease})",
+                lease = in_future("$3")
+            )),
+            release: trusted(format!(
+                "DELETE FROM {table} {mine} AND state = {IN_FLIGHT} RETURNING 1"
+            )),
+            get: trusted(format!(
+                "SELECT version, fingerprint,
+                    CASE WHEN state = {IN_FLIGHT} AND hold AND lease_until <= {now}
+                        THEN CAST({HELD} AS smallint) ELSE state END,
+                    attempt, fence, number, status, headers, body
+                FROM {table}
+                WHERE id = $1
+                    AND (version = {RECORD_VERSION} AND expires_at <= {now}) IS NOT TRUE"
+            )),
+            database: PhantomData,
+        }
+    }
+
+    /// Binds a claim to the parameters of [`Dialect::look`] and [`Dialect::win`].
+    pub(crate) fn claim<'q>(sql: &SqlStr, claim: &'q Claim) -> Query<'q, DB, ClaimRow> {
+        let Owner { id, attempt } = &claim.owner;
+        sqlx::query_as(sql.clone())
+            .bind(&id.digest()[..])
+            .bind(attempt.as_uuid())
+            .bind(&claim.fingerprint.as_bytes()[..])
+            .bind(id.operation())
+            .bind(id.scope())
+            .bind(id.key())
+            .bind(claim.recover == Recover::Hold)
+            .bind(milliseconds(claim.lease))
+            .bind(milliseconds(claim.ttl.max(claim.lease)))
+    }
+
+    pub(crate) fn complete<'q>(
+        &self,
+        owner: &'q Owner,
+        response: &'q StoredResponse,
+        header_lines: &'q [u8],
+        ttl: Duration,
+    ) -> Query<'q, DB, Hit> {
+        own(&self.complete, owner)
+            .bind(response.status.as_u16().cast_signed())
+            .bind(header_lines)
+            .bind(response.body.as_deref())
+            .bind(milliseconds(ttl))
+    }
+
+    pub(crate) fn fail<'q>(&self, owner: &'q Owner, ttl: Duration) -> Query<'q, DB, Hit> {
+        own(&self.fail, owner).bind(milliseconds(ttl))
+    }
+
+    pub(crate) fn hold<'q>(&self, owner: &'q Owner) -> Query<'q, DB, Hit> {
+        own(&self.hold, owner)
+    }
+
+    /// Looks whether the owner itself brought the record into a state before.
+    pub(crate) fn ended<'q>(&self, owner: &'q Owner, state: i16) -> Query<'q, DB, Hit> {
+        own(&self.ended, owner).bind(state)
+    }
+
+    pub(crate) fn renew<'q>(&self, owner: &'q Owner, lease: Duration) -> Query<'q, DB, Hit> {
+        own(&self.renew, owner).bind(milliseconds(lease))
+    }
+
+    pub(crate) fn release<'q>(&self, owner: &'q Owner) -> Query<'q, DB, Hit> {
+        own(&self.release, owner)
+    }
+
+    pub(crate) fn get<'q>(&self, id: &'q RecordId) -> Query<'q, DB, RecordRow> {
+        sqlx::query_as(self.get.clone()).bind(&id.digest()[..])
+    }
+}
+
+fn own<'q, DB>(sql: &SqlStr, owner: &'q Owner) -> Query<'q, DB, Hit>
+where
+    DB: Database,
+    &'q [u8]: Encode<'q, DB> + Type<DB>,
+    Uuid: Encode<'q, DB> + Type<DB>,
+    for<'r> Hit: FromRow<'r, DB::Row>,
+{
+    sqlx::query_as(sql.clone()).bind(&owner.id.digest()[..]).bind(owner.attempt.as_uuid())
+}
+
+/// Rounded up, so that nothing ends early, and bounded to a thousand years, which is the same as
+/// forever and overflows nowhere.
+pub(crate) fn milliseconds(time: Duration) -> i64 {
+    const MAX: i64 = 1000 * 365 * 24 * 60 * 60 * 1000;
+    let rounded_up = time.saturating_add(Duration::from_nanos(999_999)).as_millis();
+    i64::try_from(rounded_up).map_or(MAX, |it| it.min(MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_up_and_bounded() {
+        assert_eq!(milliseconds(Duration::ZERO), 0);
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds(Duration::from_millis(5)), 5);
+        assert_eq!(milliseconds(Duration::MAX), milliseconds(Duration::from_hours(10_000_000)));
+    }
+}

@@ -1,0 +1,18 @@
+//! `PostgresStore` against real servers.
+
+#![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod connections;
+mod damage;
+mod database;
+mod faults;
+mod isolation;
+mod setup;
+mod statements;
+
+mod conformance {
+    idem_testkit::conformance!(crate::database::Database::fresh().await);
+}

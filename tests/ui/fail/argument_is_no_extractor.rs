@@ -1,0 +1,14 @@
+use axum::{Router, extract::FromRef, routing::post};
+use idem::{Idem, idempotent};
+
+#[derive(Clone, FromRef)]
+struct AppState {
+    idem: Idem,
+}
+
+#[idempotent(scope = "user")]
+async fn pay(_: u32, user: String) {}
+
+fn main() {
+    let _: Router<AppState> = Router::new().route("/payments", post(pay));
+}

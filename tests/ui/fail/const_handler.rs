@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+const async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use idem::Scope;
+
+#[derive(Scope)]
+#[scope]
+struct User(u64);
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::Scope;
+
+#[derive(Scope)]
+struct Price(f64);
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::Scope;
+
+#[derive(Scope)]
+struct Everybody;
+
+fn main() {}

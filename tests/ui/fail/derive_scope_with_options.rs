@@ -1,0 +1,10 @@
+use idem::Scope;
+
+#[derive(Scope)]
+struct User {
+    #[scope(rename = "user")]
+    id: u64,
+    name: String,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use idem::Scope;
+
+#[derive(Scope)]
+struct User {
+    id: u64,
+    name: String,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+async extern "C" fn pay() {}
+
+fn main() {}

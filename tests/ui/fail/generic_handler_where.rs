@@ -1,0 +1,10 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+async fn pay()
+where
+    String: Clone,
+{
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+#[idempotent(scope = "global", ttl = "24h")]
+async fn pay() {}
+
+fn main() {}

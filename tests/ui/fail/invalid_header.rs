@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", header = "Idempotency Key")]
+async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", max_response = -1)]
+async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", operation = "")]
+async fn pay() {}
+
+fn main() {}

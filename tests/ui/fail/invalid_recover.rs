@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", recover = "holds")]
+async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", required = "false")]
+async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", ttl = "tomorrow")]
+async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent]
+async fn pay() {}
+
+fn main() {}

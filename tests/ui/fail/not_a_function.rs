@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+struct Payments;
+
+fn main() {}

@@ -1,0 +1,10 @@
+use idem::idempotent;
+
+struct Payments;
+
+#[idempotent(scope = "global")]
+impl Payments {
+    async fn pay(self) {}
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+fn pay() {}
+
+fn main() {}

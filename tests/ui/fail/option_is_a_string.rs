@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent("user")]
+async fn pay(user: String) {}
+
+fn main() {}

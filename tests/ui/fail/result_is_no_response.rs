@@ -1,0 +1,10 @@
+use idem::idempotent;
+
+struct Failure;
+
+#[idempotent(scope = "global")]
+async fn pay() -> Result<String, Failure> {
+    Err(Failure)
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "tenant_of(&user)")]
+async fn pay(user: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "user")]
+async fn pay(user: Option<String>) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "")]
+async fn pay(user: String) {}
+
+fn main() {}

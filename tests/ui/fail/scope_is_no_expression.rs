@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "user id")]
+async fn pay(user: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+async fn pay(global: String) {}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use idem::idempotent;
+
+fn tenant_of(user: &str) -> &str {
+    user
+}
+
+#[idempotent(scope = "tenant_of(&usr)")]
+async fn pay(user: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "user")]
+async fn pay() {}
+
+fn main() {}

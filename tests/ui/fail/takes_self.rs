@@ -1,0 +1,10 @@
+use idem::idempotent;
+
+struct Payments;
+
+impl Payments {
+    #[idempotent(scope = "global")]
+    async fn pay(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global")]
+async unsafe fn pay() {}
+
+fn main() {}
