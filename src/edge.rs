@@ -259,6 +259,11 @@ pub const fn printable<T: Printable + ?Sized>(value: &T) -> &T {
     value
 }
 
+/// The scope that the attribute names.
+pub fn scope_of(scope: &dyn Scope) -> ScopeValue {
+    ScopeValue::of(scope)
+}
+
 /// Several scopes in one, by the parts of a tuple expression.
 #[allow(missing_debug_implementations, reason = "a scope shows itself to nobody")]
 pub struct ScopeTuple<'a>(pub &'a [&'a dyn Scope]);

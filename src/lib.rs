@@ -142,7 +142,7 @@ pub mod __private {
     };
 
     pub use crate::{
-        edge::{Edge, Guarded, ScopeTuple, printable, respond},
+        edge::{Edge, Guarded, ScopeTuple, printable, respond, scope_of},
         extract::{ExtractsLast, ExtractsPart, NoAttempt, NoDebugHandler, Probe, only_below},
         state::HasEngine,
     };

@@ -45,12 +45,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         clause.predicates.push(syn::parse_quote!(#param: ::idem::Scope));
     }
     let (impls, types, clause) = generics.split_for_impl();
-    // An error should name the field of this type, or a type that lacks the derive.
-    let quiet = input.generics.params.is_empty();
-    let quiet = quiet.then(|| quote!(#[diagnostic::do_not_recommend]));
     Ok(quote! {
         #[automatically_derived]
-        #quiet
         impl #impls ::idem::Scope for #name #types #clause {
             fn write(&self, out: &mut ::idem::ScopeWriter) {
                 #body

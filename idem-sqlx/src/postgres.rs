@@ -7,7 +7,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Claim, Claimed, Owner, Record, RecordId, Store, StoreError, StoredResponse, Written,
+    Claim, Claimed, Owner, RECORD_VERSION, Record, RecordId, Store, StoreError, StoredResponse,
+    Written,
 };
 use sqlx::{
     PgPool, Postgres, SqlStr,
@@ -191,7 +192,7 @@ fn sweep(dialect: &Dialect) -> SqlStr {
     trusted(format!(
         "DELETE FROM {table} WHERE id = ANY (ARRAY(
             SELECT id FROM {table}
-            WHERE version = 1 AND expires_at <= {now}
+            WHERE version = {RECORD_VERSION} AND expires_at <= {now}
             ORDER BY expires_at LIMIT $1
             FOR UPDATE SKIP LOCKED
         ))

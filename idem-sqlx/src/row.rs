@@ -59,7 +59,7 @@ pub(crate) fn record(row: RecordRow) -> Result<Record, StoreError> {
     }
     let fingerprint = fingerprint
         .try_into()
-        .map_err(|_| StoreError::Damaged("the fingerprint has not 32 bytes"))?;
+        .map_err(|_| StoreError::Damaged("the fingerprint does not have 32 bytes"))?;
     let state = match state {
         IN_FLIGHT => State::InFlight,
         COMPLETED => State::Completed,

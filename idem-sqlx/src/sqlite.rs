@@ -6,7 +6,8 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Claim, Claimed, Owner, Record, RecordId, Store, StoreError, StoredResponse, Written,
+    Claim, Claimed, Owner, RECORD_VERSION, Record, RecordId, Store, StoreError, StoredResponse,
+    Written,
 };
 use sqlx::{
     FromRow, SqlStr, Sqlite, SqlitePool,
@@ -146,7 +147,7 @@ fn sweep(dialect: &Dialect) -> SqlStr {
     trusted(format!(
         "DELETE FROM {table} WHERE id IN (
             SELECT id FROM {table}
-            WHERE version = 1 AND expires_at <= {now}
+            WHERE version = {RECORD_VERSION} AND expires_at <= {now}
             ORDER BY expires_at LIMIT $1
         )
         RETURNING 1"

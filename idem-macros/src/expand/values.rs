@@ -16,7 +16,7 @@ pub(super) fn scope(scope: &Scope, handler: &Handler) -> TokenStream {
         Scope::Global => quote!(::idem::__private::ScopeValue::global()),
         Scope::Expression(expr) => {
             let value = scope_part(expr, handler);
-            quote_spanned!(expr.span()=> ::idem::__private::ScopeValue::of(#value as &dyn ::idem::Scope))
+            quote_spanned!(expr.span()=> ::idem::__private::scope_of(#value))
         }
     }
 }

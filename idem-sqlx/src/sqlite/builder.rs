@@ -79,13 +79,11 @@ impl SqliteBuilder {
         check_connections(self.max_readers)?;
         let names = Names::new(None, self.table.clone())?;
         let writer = self.writer().await?;
-        let readers = self.pool(self.max_readers).connect_lazy_with(
-            self.options.clone().busy_timeout(self.busy_timeout).read_only(true),
-        );
+        let readers = self.pool(self.max_readers).connect_lazy_with(self.options().read_only(true));
         Ok(SqliteStore::new(names, writer, readers, self.busy_timeout))
     }
 
-    /// SQLite does not wait for others that bring the same new file into WAL mode, so we do.
+    /// SQLite does not wait for another writer when it brings a file into WAL mode, so we do.
     async fn writer(&self) -> Result<SqlitePool, SetupError> {
         let deadline = Instant::now() + self.busy_timeout;
         loop {
@@ -101,15 +99,7 @@ impl SqliteBuilder {
     }
 
     async fn try_writer(&self) -> Result<SqlitePool, SetupError> {
-        let options = self
-            .options
-            .clone()
-            .create_if_missing(true)
-            .read_only(false)
-            .immutable(false)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(self.busy_timeout);
+        let options = self.options().create_if_missing(true).read_only(false);
         let pool = self.pool(1).connect_with(options).await?;
         let (file, mode): (String, String) = sqlx::query_as(
             "SELECT file, journal_mode FROM pragma_database_list, pragma_journal_mode \
@@ -124,6 +114,15 @@ impl SqliteBuilder {
             return Err(SetupError::NotWal { mode });
         }
         Ok(pool)
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        self.options
+            .clone()
+            .immutable(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(self.busy_timeout)
     }
 
     /// A connection to a file does not go stale.

@@ -4,8 +4,11 @@ use std::{error::Error, path::Path, time::Duration};
 
 use idem_core::{Claimed, Store, StoreError, Written};
 use idem_sqlx::{SetupError, SqliteStore};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::task::JoinSet;
+use sqlx::{
+    Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     common::{TTL, claim, is_won, response},
@@ -35,11 +38,47 @@ async fn records_are_there_when_the_file_is_opened_again() {
 async fn every_commit_is_synchronous() {
     let file = File::fresh().await;
     let store = file.store().await;
-    let setting = |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(store.writer());
-    assert_eq!(setting("SELECT synchronous FROM pragma_synchronous").await.unwrap(), 2);
+    let synchronous: i64 = sqlx::query_scalar("SELECT synchronous FROM pragma_synchronous")
+        .fetch_one(store.writer())
+        .await
+        .unwrap();
+    assert_eq!(synchronous, 2);
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode").fetch_one(store.readers()).await.unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn settings_of_the_application_cannot_weaken_the_store() {
+    let file = File::fresh().await;
+    let options = SqliteConnectOptions::new()
+        .filename(file.path())
+        .read_only(true)
+        .immutable(true)
+        .journal_mode(SqliteJournalMode::Delete)
+        .synchronous(SqliteSynchronous::Off);
+    let store = SqliteStore::builder(options).open().await.unwrap();
+    works(&store).await;
+    let synchronous: i64 = sqlx::query_scalar("SELECT synchronous FROM pragma_synchronous")
+        .fetch_one(store.writer())
+        .await
+        .unwrap();
+    assert_eq!(synchronous, 2);
+}
+
+#[tokio::test]
+async fn opening_waits_for_another_process_that_writes_before_there_is_a_wal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = "CREATE TABLE payments (id INTEGER); BEGIN IMMEDIATE";
+    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
+    let opening = tokio::spawn(async move { SqliteStore::open(path).await });
+    sleep(Duration::from_millis(300)).await;
+    assert!(!opening.is_finished());
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    opening.await.unwrap().unwrap().migrate().await.unwrap();
 }
 
 #[tokio::test]

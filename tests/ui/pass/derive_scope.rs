@@ -6,10 +6,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use axum::{Extension, Router, routing::post};
 use idem::{Idem, Scope, idempotent};
-use uuid::Uuid;
 
 #[derive(Clone, Scope)]
-struct UserId(Uuid);
+struct UserId(u64);
 
 #[derive(Clone, Scope)]
 struct Named {
@@ -65,7 +64,7 @@ async fn pay(
     Extension(user): Extension<User>,
     Extension(pair): Extension<Pair>,
     Extension(caller): Extension<Caller>,
-    Extension(id): Extension<Id<Uuid>>,
+    Extension(id): Extension<Id<u64>>,
     Extension(bounded): Extension<Bounded<'static, u8, 3>>,
     Extension(either): Extension<Either<Id<u8>, Vec8>>,
     Extension(named): Extension<Named>,
@@ -78,7 +77,7 @@ struct Vec8(u8);
 fn main() {
     let _: Router<Idem> = Router::new().route("/1", post(pay));
     let _ = (
-        UserId(Uuid::nil()),
+        UserId(1),
         Named { name: String::new() },
         Pair(1, 1.0, (1, String::new())),
         Caller::Service { r#type: 1 },

@@ -9,7 +9,6 @@ use axum::{
     routing::post,
 };
 use idem::{Attempt, Idem, Scope, idempotent};
-use uuid::Uuid;
 
 #[derive(Clone, FromRef)]
 struct AppState {
@@ -70,7 +69,7 @@ async fn bare_name(Extension(user): Extension<User>) {}
 async fn bare_expressions(Extension(user): Extension<User>, Json(order): Json<Order>) {}
 
 #[idempotent(scope = "(user.org(), (user.id, (path.0, &path.1)), REGION, 7_u8)")]
-async fn nested_tuples(Path(path): Path<(u64, Uuid)>, Extension(user): Extension<User>) {}
+async fn nested_tuples(Path(path): Path<(u64, String)>, Extension(user): Extension<User>) {}
 
 #[idempotent(scope = (user.id, (user.org(),)), fingerprint = (order, (user.id, ())))]
 async fn bare_nested_tuples(Extension(user): Extension<User>, Json(order): Json<Order>) {}
@@ -106,7 +105,7 @@ async fn dereferenced(Path(id): Path<u64>) {}
 #[idempotent(scope = "&id")]
 async fn referenced(Path(id): Path<u64>) {}
 
-#[idempotent(scope = "id as u64 + 1")]
+#[idempotent(scope = "*id as u64 + 1")]
 async fn arithmetic(Path(Number(id)): Path<Number>) {}
 
 #[derive(serde::Deserialize)]

@@ -41,7 +41,7 @@ macro_rules! whole_options {
     ($name:ident, $($options:tt)*) => {
         #[idempotent($($options)*)]
         async fn $name(Path(id): Path<u64>, Json(body): Json<u64>) {
-            let _ = body;
+            let _ = (id, body);
         }
     };
 }
