@@ -7,7 +7,6 @@
 //! they stand. Applications use these stores through the facade crate `idem-rs`.
 
 #![cfg(any(feature = "postgres", feature = "sqlite"))]
-#![allow(clippy::doc_markdown, reason = "SQLite is a name and not code")]
 
 mod error;
 mod migrate;

@@ -2,6 +2,8 @@
 
 mod builder;
 mod connections;
+#[cfg(test)]
+mod plan;
 
 use std::{fmt, sync::Arc, time::Duration};
 

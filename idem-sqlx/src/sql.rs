@@ -177,7 +177,10 @@ where
     }
 
     /// Binds a claim to the parameters of [`Dialect::look`] and [`Dialect::win`].
-    pub(crate) fn claim<'q>(sql: &SqlStr, claim: &'q Claim) -> Query<'q, DB, ClaimRow> {
+    pub(crate) fn claim<'q, T>(sql: &SqlStr, claim: &'q Claim) -> Query<'q, DB, T>
+    where
+        T: for<'r> FromRow<'r, DB::Row>,
+    {
         let Owner { id, attempt } = &claim.owner;
         sqlx::query_as(sql.clone())
             .bind(&id.digest()[..])
