@@ -155,7 +155,7 @@ impl<D> Edge<D> {
     ) -> Option<Result<GuardedRequest, Problem>> {
         let guard = self.guard.take()?;
         let print = Print {
-            print: guard.print,
+            builder: guard.print,
             kind: self.endpoint.body_fingerprint(),
             headers: &guard.headers,
             body: &self.body,
@@ -217,7 +217,7 @@ fn is_over_limit(error: &axum_core::Error) -> bool {
 /// A fingerprint that has method, path and query, and lacks the body or a value.
 #[derive(Debug)]
 pub struct Print<'a> {
-    print: FingerprintBuilder,
+    builder: FingerprintBuilder,
     kind: BodyFingerprint,
     headers: &'a HeaderMap,
     body: &'a Bytes,
@@ -227,9 +227,9 @@ impl Print<'_> {
     /// Ends with the body, as the endpoint wants it.
     pub fn body(self) -> Fingerprint {
         match self.kind {
-            BodyFingerprint::Json => self.print.json(self.headers, self.body),
-            BodyFingerprint::Bytes => self.print.bytes(self.body),
-            BodyFingerprint::None => self.print.none(),
+            BodyFingerprint::Json => self.builder.json(self.headers, self.body),
+            BodyFingerprint::Bytes => self.builder.bytes(self.body),
+            BodyFingerprint::None => self.builder.none(),
         }
     }
 
@@ -239,7 +239,7 @@ impl Print<'_> {
     ///
     /// When the value cannot be written as JSON.
     pub fn value(self, value: &(impl Serialize + ?Sized)) -> Result<Fingerprint, FingerprintError> {
-        self.print.value(value)
+        self.builder.value(value)
     }
 }
 

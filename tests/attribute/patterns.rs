@@ -81,7 +81,7 @@ async fn nested(
 async fn tuples_arrays_and_wildcards_are_patterns() {
     let app = Router::new()
         .route("/{org}/{id}", post(nested))
-        .layer(Extension([0, 1, 2, 3]))
+        .layer(Extension([0_u8, 1, 2, 3]))
         .with_state(App::new());
     let answer = replayed(&app, call("/acme/7?a=b")).await;
     assert!(answer.text().ends_with(" acme 8 1 1"), "{answer:?}");

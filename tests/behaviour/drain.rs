@@ -10,7 +10,7 @@ use crate::support::{App, Fault, Runs, Server, post};
 
 #[idempotent(scope = "global")]
 async fn slow(State(runs): State<Runs>) -> String {
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     runs.add().to_string()
 }
 
@@ -33,7 +33,7 @@ async fn drain_waits_for_records_that_are_still_to_be_written() {
     let server = Server::new(routes());
     server.store.fault("complete", Fault::Refused);
     server.send(post("/").key("k")).await;
-    assert!(timeout(Duration::from_secs(60), server.idem.drain()).await.is_err());
+    assert!(timeout(Duration::from_mins(1), server.idem.drain()).await.is_err());
     server.store.repair();
     server.idem.drain().await;
     assert!(server.send(post("/").key("k")).await.is_replay());

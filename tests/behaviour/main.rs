@@ -1,5 +1,7 @@
 //! What a guarded endpoint promises, through the facade's public interface.
 
+#![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
+
 mod drain;
 mod fingerprints;
 mod keys;

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{Router, extract::State, routing};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::LOCATION},
+    routing,
+};
 use idem::{Attempt, StoredResponse, idempotent};
 use tokio::time::{Instant, sleep};
 
@@ -149,8 +154,8 @@ async fn a_full_memory_store_refuses_new_keys_and_keeps_what_it_has() {
 #[test]
 fn stored_responses_show_no_content_in_debug_output() {
     let stored = StoredResponse {
-        status: axum::http::StatusCode::OK,
-        headers: vec![(axum::http::header::LOCATION, "/secret".parse().unwrap())],
+        status: StatusCode::OK,
+        headers: vec![(LOCATION, "/secret".parse().unwrap())],
         body: Some("secret".into()),
     };
     assert!(!format!("{stored:?}").contains("secret"));

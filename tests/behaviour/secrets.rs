@@ -12,10 +12,7 @@ use crate::support::{App, Fault, Runs, Server, User, post};
 async fn run(State(runs): State<Runs>, user: User, body: String) -> (StatusCode, String) {
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert!(!body.contains("panic"), "as asked");
-    let status = match body.contains("fail") {
-        true => StatusCode::BAD_GATEWAY,
-        false => StatusCode::OK,
-    };
+    let status = if body.contains("fail") { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
     (status, format!("{} secret-answer of {}", runs.add(), user.0))
 }
 

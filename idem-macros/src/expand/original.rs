@@ -34,6 +34,7 @@ pub(super) fn original(
         #[allow(clippy::too_many_arguments)]
         #vis async fn #unguarded(#(#vars: #types),*) #output {
             #quiet
+            #[allow(clippy::unused_async)]
             #(#inner)*
             #sig #body
             #name(#(#vars),*).await

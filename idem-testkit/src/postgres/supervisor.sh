@@ -30,7 +30,13 @@ start() {
     done
 }
 
-# The server itself first: once it has stopped, it has no new children and loses none.
+pause() {
+    # A server that has stopped has no new children.
+    kill -STOP "$server" || return
+    until grep -q '^State:.T' "/proc/$server/status"; do sleep 0.01; done
+    signal_all -STOP
+}
+
 signal_all() {
     kill "$1" "$server" || return
     for child in $(cat "/proc/$server/task/$server/children" 2>/dev/null); do
@@ -52,7 +58,7 @@ while read -r command port; do
     case $command in
         start) start "$port" ;;
         stop) stop ;;
-        pause) signal_all -STOP ;;
+        pause) pause ;;
         resume) signal_all -CONT ;;
     esac && echo ok || echo failed
 done

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// How long anything may take on a busy machine before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which database the example runs on.
 #[derive(Clone, Copy)]
@@ -70,8 +70,14 @@ impl Setup {
         let url = greeting.first().and_then(|it| it.split_whitespace().last());
         let url = url.expect("the example says where it listens").to_owned();
         let greeting = greeting.join("\n");
-        let _directory = Arc::clone(&self.directory);
-        App { child, url, greeting, client: reqwest::Client::new(), log, _directory }
+        App {
+            child,
+            url,
+            greeting,
+            client: reqwest::Client::new(),
+            log,
+            _directory: self.directory.clone(),
+        }
     }
 
     /// Runs the example until it ends, and returns its status and its log.
