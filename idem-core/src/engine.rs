@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONNECTION, response::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
@@ -215,11 +215,8 @@ impl Inner {
         let times = Times::of(request.endpoint, &self.defaults);
         let sent_at = Instant::now();
         let deadline = sent_at + self.store.timeout;
-        let Ok(entered) = timeout_at(deadline, self.running.enter(&request.id)).await else {
-            Self::admit_unguarded(&request, &StoreError::Timeout(self.store.timeout))?;
-            return Ok(execute(None).await);
-        };
-        let gate = match entered {
+        // Whoever is ahead of us gives up before we have to.
+        let gate = match self.running.enter(&request.id).await {
             Entered::Gate(gate) => gate,
             Entered::Executing(other) if other == request.fingerprint => {
                 return Err(Problem::InFlight);
@@ -259,12 +256,10 @@ impl Inner {
     /// Claims, and makes sure of a lease that may have lapsed while the answer was on its way.
     async fn claim(&self, claim: &Claim, deadline: Instant) -> Result<Claimed, StoreError> {
         let sent_at = Instant::now();
-        let claimed = timeout_at(deadline, self.store.store.claim(claim))
-            .await
-            .unwrap_or(Err(StoreError::Timeout(self.store.timeout)))?;
+        let claimed = self.store.until(deadline, self.store.store.claim(claim)).await?;
         if matches!(claimed, Claimed::Won { .. }) && sent_at.elapsed() >= claim.lease {
             let renewal = self.store.store.renew(&claim.owner, claim.lease);
-            return Ok(match self.store.within(renewal).await? {
+            return Ok(match self.store.until(deadline, renewal).await? {
                 Written::Accepted => claimed,
                 Written::Stale => Claimed::InFlight,
             });
@@ -483,7 +478,6 @@ impl Execution {
                     "an execution was not recorded: the store stayed down"
                 ),
             }
-            drop(self.executing);
         };
         tasks.spawn(persist.in_current_span());
         Settled::Later

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
@@ -23,10 +24,17 @@ impl TimedStore {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.timeout, operation).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Timeout(self.timeout)),
-        }
+        self.until(Instant::now() + self.timeout, operation).await
+    }
+
+    /// Runs one operation until the deadline of a whole sequence.
+    pub(crate) async fn until<T>(
+        &self,
+        deadline: Instant,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let timeout = Err(StoreError::Timeout(self.timeout));
+        timeout_at(deadline, operation).await.unwrap_or(timeout)
     }
 }
 

@@ -38,7 +38,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// |---|---|
     /// | is absent | won |
     /// | has an unknown version | [`StoreError::UnknownVersion`] |
-    /// | is in flight under this very attempt (the claim was sent again) | won, with the same fence and number |
+    /// | is in flight under this very attempt (the claim was sent again) | won; with the same fence and number, as long as the record has not expired |
     /// | has expired | won, number 1 |
     /// | has another fingerprint | mismatch |
     /// | is completed | completed |

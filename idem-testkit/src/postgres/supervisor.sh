@@ -32,7 +32,7 @@ start() {
 
 pause() {
     # A server that has stopped has no new children.
-    kill -STOP "$server" || return
+    [ -d "/proc/$server" ] && kill -STOP "$server" || return
     until grep -q '^State:.T' "/proc/$server/status"; do sleep 0.01; done
     signal_all -STOP
 }

@@ -26,7 +26,7 @@ async fn scope_keyword() {}
     query = false,
     max_body = "2MiB",
     max_response = 65_536,
-    on_store_error = "refuse",
+    on_store_error = "refuse"
 )]
 async fn everything(Json(order): Json<Order>) -> Json<Order> {
     Json(order)
