@@ -15,8 +15,13 @@ async fn slow(State(runs): State<Runs>) -> String {
     runs.add().to_string()
 }
 
+#[idempotent(scope = "global", lease = "1s")]
+async fn brief(State(runs): State<Runs>) -> String {
+    runs.add().to_string()
+}
+
 fn routes() -> Router<App> {
-    Router::new().route("/", routing::post(slow))
+    Router::new().route("/", routing::post(slow)).route("/brief", routing::post(brief))
 }
 
 /// A second process: another engine over the same store.
@@ -67,4 +72,24 @@ async fn an_engine_never_takes_over_what_is_alive_in_its_own_process() {
     assert_eq!(running.await.unwrap().text(), "1", "late, but not taken over");
     assert!(server.send(post("/").key("k")).await.is_replay());
     assert_eq!(server.runs.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_comes_home_after_its_lease_executes_only_if_nobody_took_over() {
+    let late = Fault::AnswerLate(Duration::from_secs(2));
+    for taken_over in [false, true] {
+        let server = Server::new(routes());
+        server.store.fault("claim", late);
+        let call = tokio::spawn(server.send(post("/brief").key("k")));
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        server.store.repair();
+        if taken_over {
+            assert_eq!(neighbour(&server).send(post("/brief").key("k")).await.text(), "1");
+            assert_eq!(call.await.unwrap().problem(), "in-flight");
+            assert_eq!(server.runs.count(), 0);
+        } else {
+            assert_eq!(call.await.unwrap().text(), "1");
+        }
+        assert!(server.send(post("/brief").key("k")).await.is_replay());
+    }
 }

@@ -189,6 +189,8 @@ pub(crate) enum Fault {
     Swallowed,
     /// It happens, and no answer ever comes.
     AnswerLost,
+    /// It happens, and the answer comes after this long.
+    AnswerLate(Duration),
 }
 
 /// The memory store behind a line that can fail. Counts what arrives.
@@ -222,12 +224,14 @@ impl Rigged {
         match fault {
             Some(Fault::Refused) => return Err(StoreError::unavailable("the line is cut")),
             Some(Fault::Swallowed) => return std::future::pending().await,
-            Some(Fault::AnswerLost) | None => {}
+            Some(Fault::AnswerLost | Fault::AnswerLate(_)) | None => {}
         }
         *self.arrived.lock().unwrap().entry(operation).or_default() += 1;
         let result = call.await;
-        if fault == Some(Fault::AnswerLost) {
-            return std::future::pending().await;
+        match fault {
+            Some(Fault::AnswerLost) => std::future::pending().await,
+            Some(Fault::AnswerLate(by)) => tokio::time::sleep(by).await,
+            _ => {}
         }
         result
     }
