@@ -235,7 +235,8 @@ impl Inner {
                 let executing = gate.execute(request.fingerprint);
                 let lease = Lease::start(self.store.clone(), claim.owner, times.lease);
                 let attempt = Attempt::new(request.id.clone(), fence, number);
-                let running = Execution { inner: self, request, times, lease, executing };
+                let running =
+                    Execution { inner: self, request, times, lease, _executing: executing };
                 running.run(execute(Some(attempt))).await
             }
             Ok(Claimed::Completed(stored)) => self.replay(operation, stored),
@@ -365,7 +366,8 @@ struct Execution {
     request: GuardedRequest,
     times: Times,
     lease: Lease,
-    executing: Executing,
+    /// Other requests see that the record is being executed here.
+    _executing: Executing,
 }
 
 impl Execution {

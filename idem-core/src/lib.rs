@@ -19,6 +19,7 @@ mod record;
 mod running;
 mod scope;
 mod store;
+mod sync;
 #[cfg(test)]
 mod test_support;
 

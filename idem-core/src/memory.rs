@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use crate::{
     fingerprint::Fingerprint,
     record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
     store::{Claim, Claimed, NoTransactions, Recover, Store, StoreError, Written},
+    sync::lock,
 };
 
 const SHARDS: usize = 16;
@@ -126,11 +127,6 @@ impl fmt::Debug for MemoryStore {
             .field("bytes", &self.0.bytes.load(Ordering::Relaxed))
             .finish_non_exhaustive()
     }
-}
-
-/// No code that can panic runs under our locks, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Verdict {

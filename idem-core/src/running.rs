@@ -2,12 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{fingerprint::Fingerprint, record::RecordId};
+use crate::{fingerprint::Fingerprint, record::RecordId, sync::lock};
 
 /// Which records are being claimed or executed by this engine.
 ///
@@ -86,11 +86,6 @@ impl Drop for SlotRef {
             table.remove(&self.id);
         }
     }
-}
-
-/// Nothing panics under these locks, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
