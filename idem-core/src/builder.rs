@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
     endpoint::{Defaults, Keep},
-    engine::Idem,
+    engine::Engine,
+    idem::Idem,
     problem::{ProblemContext, Renderer},
     store::Store,
 };
@@ -36,9 +37,10 @@ pub struct Builder<D> {
     database: PhantomData<fn() -> D>,
 }
 
-impl<D: 'static> Builder<D> {
-    pub(crate) fn new(store: impl Store<Database = D>) -> Self {
-        Self {
+impl<D: 'static> Idem<D> {
+    /// Starts an engine over a store.
+    pub fn builder(store: impl Store<Database = D>) -> Builder<D> {
+        Builder {
             store: Arc::new(store),
             defaults: Defaults::default(),
             renderer: Renderer { docs_url: None, replaced: None },
@@ -46,7 +48,9 @@ impl<D: 'static> Builder<D> {
             database: PhantomData,
         }
     }
+}
 
+impl<D> Builder<D> {
     /// How long a completed record is replayed. Default: 24 hours.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.defaults.ttl = ttl;
@@ -196,7 +200,7 @@ impl<D: 'static> Builder<D> {
             let link = HeaderValue::try_from(format!("<{url}>; rel=\"describedby\""));
             self.renderer.docs_url = Some(link.map_err(|_| ConfigError::DocsUrl { url })?);
         }
-        Ok(Idem::new(self.store, self.defaults, self.renderer))
+        Ok(Idem::new(Engine::new(self.store, self.defaults, self.renderer)))
     }
 }
 

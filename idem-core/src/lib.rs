@@ -7,15 +7,19 @@
 
 mod attempt;
 mod builder;
+mod claiming;
 mod endpoint;
 mod engine;
+mod execution;
 mod fingerprint;
+mod idem;
 mod key;
 mod lease;
 #[cfg(feature = "memory")]
 mod memory;
 mod problem;
 mod record;
+mod response;
 mod running;
 mod scope;
 mod store;
@@ -29,8 +33,9 @@ pub use crate::{
     attempt::Attempt,
     builder::{Builder, ConfigError},
     endpoint::{BodyFingerprint, Endpoint, Keep, OnStoreError},
-    engine::{GuardedRequest, Idem},
+    engine::GuardedRequest,
     fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError},
+    idem::Idem,
     key::{IdempotencyKey, KeyError, KeyFormat, MAX_KEY_LEN},
     problem::{Problem, ProblemContext},
     record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},

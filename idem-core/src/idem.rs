@@ -1,0 +1,138 @@
+//! The engine as applications hold it.
+
+use std::{fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response};
+use http_body::Body;
+use tokio::time::sleep;
+use tracing::Instrument;
+
+use crate::{
+    attempt::Attempt,
+    endpoint::Endpoint,
+    engine::{Engine, GuardedRequest, warn_of},
+    problem::{Problem, ProblemContext},
+    store::NoTransactions,
+};
+
+/// An idempotency engine over a store. One for each application; clones are the same engine.
+///
+/// `D` is the database whose transactions handlers may take, told by the store.
+pub struct Idem<D = NoTransactions> {
+    engine: Arc<Engine>,
+    database: PhantomData<fn() -> D>,
+}
+
+impl<D> Idem<D> {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine: Arc::new(engine), database: PhantomData }
+    }
+
+    /// Answers a request: executes it if its claim is won, and otherwise replays or refuses.
+    ///
+    /// The execution runs in a task of its own and goes on when the returned future is dropped.
+    /// `execute` gets `None` when the endpoint allowed it to run unguarded while the store is down.
+    ///
+    /// # Errors
+    ///
+    /// The [`Problem`] to [`render`](Self::render) when there is neither an execution's answer nor
+    /// a replay.
+    pub async fn answer<B, F, Fut>(
+        &self,
+        request: GuardedRequest,
+        execute: F,
+    ) -> Result<Response<B>, Problem>
+    where
+        B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
+        F: FnOnce(Option<Attempt>) -> Fut + Send + 'static,
+        Fut: Future<Output = Response<B>> + Send + 'static,
+    {
+        let recover = request.endpoint.recover;
+        let operation = request.id.clone();
+        let task = Arc::clone(&self.engine).claim_and_run(request, execute);
+        match self.engine.tasks.spawn(task.in_current_span()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(operation = operation.operation(), %error, "an execution was cut off");
+                Err(Problem::HandlerPanicked { recover })
+            }
+        }
+    }
+
+    /// Where an endpoint's key is: its own header, or the engine's.
+    pub fn key_header(&self, endpoint: &Endpoint) -> HeaderName {
+        endpoint
+            .header
+            .map_or_else(|| self.engine.defaults.key_header.clone(), HeaderName::from_static)
+    }
+
+    /// An endpoint's limit on request bodies; `None` leaves it to the web framework.
+    pub fn max_body(&self, endpoint: &Endpoint) -> Option<usize> {
+        endpoint.max_body.or(self.engine.defaults.max_body)
+    }
+
+    /// The request headers as far as [`render`](Self::render) will need them.
+    pub fn headers_for_problems(&self, headers: &HeaderMap) -> HeaderMap {
+        if self.engine.renderer.reads_request() { headers.clone() } else { HeaderMap::new() }
+    }
+
+    /// Turns a problem into a response.
+    pub fn render(&self, problem: &Problem, request_headers: &HeaderMap) -> Response<Bytes> {
+        let retry_after = problem.is_transient().then_some(self.engine.defaults.retry_after);
+        self.engine.renderer.render(&ProblemContext { problem, request_headers, retry_after })
+    }
+
+    /// Waits until every execution has ended and is recorded, and stops the sweeper. Call it after
+    /// the server has stopped accepting requests: executions whose clients are gone are still
+    /// running then. Put a timeout around it if the process must end in time.
+    pub async fn drain(&self) {
+        self.engine.draining.cancel();
+        self.engine.tasks.close();
+        self.engine.tasks.wait().await;
+    }
+
+    /// Deletes expired records `every` so often, in small batches, until [`drain`](Self::drain).
+    /// Several servers may do so at once. A store error is logged and the next round tries again.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn_sweeper(&self, every: Duration) {
+        const BATCH: u32 = 500;
+        let engine = Arc::clone(&self.engine);
+        let stop = self.engine.draining.clone();
+        self.engine.tasks.spawn(async move {
+            while stop.run_until_cancelled(sleep(every)).await.is_some() {
+                let mut swept = 0;
+                loop {
+                    match engine.store.within(engine.store.store.sweep(BATCH)).await {
+                        Ok(batch) => {
+                            swept += batch;
+                            if batch < u64::from(BATCH) || stop.is_cancelled() {
+                                break;
+                            }
+                        }
+                        Err(error) => {
+                            warn_of(&error, "expired records could not be swept");
+                            break;
+                        }
+                    }
+                }
+                tracing::debug!(swept, "expired records were swept");
+            }
+        });
+    }
+}
+
+impl<D> Clone for Idem<D> {
+    fn clone(&self) -> Self {
+        Self { engine: Arc::clone(&self.engine), database: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for Idem<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Idem").field(&self.engine).finish()
+    }
+}
