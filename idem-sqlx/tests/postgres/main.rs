@@ -10,6 +10,7 @@ mod damage;
 mod database;
 mod faults;
 mod isolation;
+mod operators;
 mod setup;
 mod statements;
 

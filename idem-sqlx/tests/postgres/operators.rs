@@ -1,0 +1,65 @@
+//! The SQL that the README gives to operators.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use idem_core::{Claim, Claimed, Recover, Store, StoredResponse};
+use idem_testkit::Harness;
+use sqlx::Row;
+
+use crate::{
+    common::{LEASE, claim, is_won},
+    database::Database,
+};
+
+/// The README's statements that begin with a word, for a record of this id.
+fn statement(beginning: &str, id: &str) -> String {
+    let readme = include_str!("../../../README.md");
+    let blocks = readme.split("```sql\n").skip(1).map(|it| it.split("```").next().unwrap());
+    let statements: Vec<_> = blocks.flat_map(|it| it.split(";\n")).map(str::trim).collect();
+    let found = statements.into_iter().find(|it| it.starts_with(beginning));
+    found.unwrap_or_else(|| panic!("no {beginning}")).replace("\\x…", id)
+}
+
+/// A record of which the outcome is unknown, and its id as the README's query shows it.
+async fn held() -> (Database, impl Store, String) {
+    let database = Database::fresh().await;
+    let store = database.store().await;
+    store.claim(&Claim { recover: Recover::Hold, ..claim("k") }).await.unwrap();
+    assert_eq!(rows("SELECT id,", "", &database).await.len(), 0, "its lease lives");
+    let running = rows("SELECT operation", "", &database).await;
+    assert_eq!(running[0].get::<String, _>("key"), "k");
+    database.elapse(LEASE + Duration::from_secs(1)).await;
+    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Held);
+    let found = rows("SELECT id,", "", &database).await;
+    let digest: Vec<u8> = found[0].get("id");
+    let hex: String = digest.iter().map(|it| format!("{it:02x}")).collect();
+    (database, store, format!("\\x{hex}"))
+}
+
+async fn rows(beginning: &str, id: &str, database: &Database) -> Vec<sqlx::postgres::PgRow> {
+    let sql = sqlx::AssertSqlSafe(statement(beginning, id));
+    sqlx::raw_sql(sql).fetch_all(&database.outside).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_held_record_that_is_forgotten_is_executed_again() {
+    let (database, store, id) = held().await;
+    rows("DELETE", &id, &database).await;
+    assert!(is_won(&store.claim(&claim("k")).await.unwrap()));
+    rows("DELETE", &id, &database).await;
+    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::InFlight, "only held ones go");
+}
+
+#[tokio::test]
+async fn a_held_record_that_is_given_an_answer_is_replayed() {
+    let (database, store, id) = held().await;
+    rows("UPDATE", &id, &database).await;
+    let given = StoredResponse {
+        status: StatusCode::CREATED,
+        headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        body: Some(Bytes::from_static(b"{\"id\": 1}")),
+    };
+    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Completed(given));
+}
