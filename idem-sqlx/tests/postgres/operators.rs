@@ -34,8 +34,8 @@ async fn held() -> (Database, impl Store, String) {
     assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Held);
     let found = rows("SELECT id,", "", &database).await;
     let digest: Vec<u8> = found[0].get("id");
-    let hex: String = digest.iter().map(|it| format!("{it:02x}")).collect();
-    (database, store, format!("\\x{hex}"))
+    let id = digest.iter().fold("\\x".to_owned(), |hex, it| hex + &format!("{it:02x}"));
+    (database, store, id)
 }
 
 async fn rows(beginning: &str, id: &str, database: &Database) -> Vec<sqlx::postgres::PgRow> {
