@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
-    endpoint::{Defaults, Keep},
+    endpoint::{Defaults, Keep, LONGEST},
     engine::Engine,
     idem::Idem,
     problem::{ProblemContext, Renderer},
@@ -189,6 +189,9 @@ impl<D> Builder<D> {
             if value < Duration::from_millis(1) {
                 return Err(ConfigError::TooShort { setting });
             }
+        }
+        for value in [&mut self.defaults.store_timeout, &mut self.defaults.record_deadline] {
+            *value = (*value).min(LONGEST);
         }
         if lease > ttl {
             return Err(ConfigError::LeaseOverTtl { lease, ttl });

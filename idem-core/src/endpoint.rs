@@ -10,7 +10,7 @@ use http::{
 use crate::{key::KeyFormat, store::Recover};
 
 /// A limit so that arithmetic on times never overflows, in this process or in a database.
-const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+pub(crate) const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Which statuses are final: recorded and replayed. An answer that is not final leaves a failed
 /// record behind, and a retry executes again.
@@ -32,9 +32,9 @@ impl Keep {
     /// No status is final.
     pub const NONE: Self = Self([0; 16]);
 
-    /// Below 500, without 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests).
+    /// From 200 to 499, without 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests).
     pub const DEFAULT: Self =
-        Self::NONE.with(100, 499).without(408, 408).without(425, 425).without(429, 429);
+        Self::NONE.with(200, 499).without(408, 408).without(425, 425).without(429, 429);
 
     /// Adds the statuses from `first` to `last`. Statuses above 999 do not exist and are ignored.
     #[must_use]
@@ -287,7 +287,7 @@ mod tests {
         for status in [200, 201, 204, 302, 400, 402, 404, 409, 422, 499] {
             assert!(final_at(status), "{status}");
         }
-        for status in [408, 425, 429, 500, 502, 503, 599, 999] {
+        for status in [101, 408, 425, 429, 500, 502, 503, 599, 999] {
             assert!(!final_at(status), "{status}");
         }
     }

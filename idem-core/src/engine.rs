@@ -50,22 +50,29 @@ impl Engine {
         }
     }
 
-    /// Repeats a write until the store answers or the record deadline has passed.
+    /// Repeats a write until the store answers or the time is over. Only the first failure is a
+    /// warning.
     pub(crate) async fn persist<T, Fut>(
         &self,
         failure: &'static str,
+        give_up_after: Duration,
         write: impl Fn() -> Fut,
     ) -> Option<T>
     where
         Fut: Future<Output = Result<T, StoreError>>,
     {
-        let deadline = Instant::now() + self.defaults.record_deadline;
-        let mut pause = Duration::from_millis(50);
+        const FIRST_PAUSE: Duration = Duration::from_millis(50);
+        let deadline = Instant::now() + give_up_after;
+        let mut pause = FIRST_PAUSE;
         loop {
             match self.store.within(write()).await {
                 Ok(value) => return Some(value),
                 Err(error) => {
-                    warn_of(&error, failure);
+                    if pause == FIRST_PAUSE {
+                        warn_of(&error, failure);
+                    } else {
+                        tracing::debug!(error = &error as &dyn Error, "{failure}");
+                    }
                     if Instant::now() + pause >= deadline {
                         return None;
                     }

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use http::Response;
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
@@ -45,15 +46,16 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    /// Holds the claim that was won, until the execution is written down.
+    /// Holds the claim that was won, and asked for at that time, until the execution is written down.
     pub(crate) fn new(
         engine: Arc<Engine>,
         request: GuardedRequest,
         owner: Owner,
+        asked_at: Instant,
         executing: Executing,
     ) -> Self {
         let times = Times::of(request.endpoint, &engine.defaults);
-        let lease = Lease::start(engine.store.clone(), owner, times.lease);
+        let lease = Lease::start(engine.store.clone(), owner, times.lease, asked_at);
         Self { engine, request, times, lease, _executing: executing }
     }
 
@@ -76,8 +78,16 @@ impl Execution {
             };
             (ending, Err(Problem::HandlerPanicked { recover }))
         });
+        let can_be_replayed = matches!(&ending, Ending::Completed(it) if it.body.is_some());
+        let marker = self.engine.defaults.stored_header.clone().filter(|_| can_be_replayed);
         match self.settle(ending).await {
-            Settled::Written(Written::Accepted) | Settled::Later => answer,
+            Settled::Written(Written::Accepted) => answer.map(|mut response| {
+                if let Some(marker) = &marker {
+                    mark(response.headers_mut(), marker);
+                }
+                response
+            }),
+            Settled::Later => answer,
             // Somebody else's execution gives the answer to this key now.
             Settled::Written(Written::Stale) => Err(Problem::InFlight),
         }
@@ -95,11 +105,8 @@ impl Execution {
             return (Ending::Failed, Ok(response));
         }
         let max_response = endpoint.max_response.unwrap_or(defaults.max_response);
-        let (mut parts, body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         let mut record = stored(&parts, defaults);
-        if let Some(marker) = &defaults.stored_header {
-            mark(&mut parts.headers, marker);
-        }
         let fits = |size| usize::try_from(size).is_ok_and(|size| size <= max_response);
         if !body.size_hint().exact().is_some_and(fits) {
             return (Ending::Completed(record), Ok(Response::from_parts(parts, body)));
@@ -138,10 +145,13 @@ impl Execution {
             "an execution could not be recorded yet"
         );
         let tasks = self.engine.tasks.clone();
+        let deadline = self.engine.defaults.record_deadline;
         let persist = async move {
             let write = || self.write(&ending);
-            let written =
-                self.engine.persist("an execution could not be recorded yet", write).await;
+            let written = self
+                .engine
+                .persist("an execution could not be recorded yet", deadline, write)
+                .await;
             let operation = self.request.id.operation();
             match written {
                 Some(Written::Accepted) => {

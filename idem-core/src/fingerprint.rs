@@ -1,8 +1,13 @@
 //! The fingerprint: a digest of what a request asks for.
 
+use std::{collections::HashSet, fmt};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, header::CONTENT_TYPE};
-use serde::Serialize;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 digest of what a request asks for. The same key with another fingerprint is a
@@ -22,8 +27,8 @@ impl Fingerprint {
     }
 }
 
-impl std::fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fingerprint(…)")
     }
 }
@@ -78,9 +83,9 @@ impl FingerprintBuilder {
     /// with its bytes otherwise.
     ///
     /// The canonical form turns numbers into IEEE 754 doubles. A body that holds a number which
-    /// two spellings could share there (more than 15 significant digits, or a huge exponent), or
-    /// that is no valid JSON, is taken by its bytes: never do two different amounts or ids become
-    /// the same request.
+    /// two values could share there (more than 15 significant digits, or far from 1), that names a
+    /// member twice, or that is no valid JSON, is taken by its bytes: never do two different amounts
+    /// or ids become the same request.
     pub fn json(mut self, headers: &HeaderMap, body: &Bytes) -> Fingerprint {
         match is_json(headers).then(|| canonical(body)).flatten() {
             Some(canonical) => {
@@ -92,7 +97,8 @@ impl FingerprintBuilder {
     }
 
     /// Ends with a value instead of the body: what `fingerprint = "(&order.amount, &order.to)"`
-    /// names. Member order does not matter, as in [`json`](Self::json).
+    /// names. Member order does not matter, as in [`json`](Self::json). A float that is no number
+    /// counts as null.
     ///
     /// # Errors
     ///
@@ -102,7 +108,7 @@ impl FingerprintBuilder {
         mut self,
         value: &(impl Serialize + ?Sized),
     ) -> Result<Fingerprint, FingerprintError> {
-        let plain = serde_json::to_vec(value).map_err(FingerprintError)?;
+        let plain = plain(value).map_err(FingerprintError)?;
         self.part(b'v', &canonical(&plain).unwrap_or(plain));
         Ok(self.finish())
     }
@@ -134,17 +140,86 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|it| it == "application/json" || it.ends_with("+json"))
 }
 
+/// A value as JSON, its members sorted where it fits into serde's own data model.
+fn plain(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> {
+    match serde_json::to_value(value) {
+        Ok(mut sorted) => {
+            sorted.sort_all_objects();
+            serde_json::to_vec(&sorted)
+        }
+        // 128-bit integers do not fit.
+        Err(_) => serde_json::to_vec(value),
+    }
+}
+
 /// The canonical form, unless the text is no JSON or the form would lose something.
 fn canonical(json: &[u8]) -> Option<Vec<u8>> {
     if !numbers_are_exact(json) {
         return None;
     }
+    serde_json::from_slice::<UniqueMembers>(json).ok()?;
     let value: serde_json::Value = serde_json::from_slice(json).ok()?;
     serde_json_canonicalizer::to_vec(&value).ok()
 }
 
-/// Whether every number outside of strings has at most 15 significant digits and an exponent of at
-/// most two digits: decimals that short are told apart by doubles.
+/// Any JSON in which no object names a member twice.
+struct UniqueMembers;
+
+impl<'de> Deserialize<'de> for UniqueMembers {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueMembers {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON whose objects name each member once")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self, A::Error> {
+        while elements.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, Self)) = members.next_entry::<String, Self>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("a member is named twice"));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Whether every number outside of strings has at most 15 significant digits, an exponent of at most
+/// two digits, and 24 characters in all: doubles tell such decimals apart, and none becomes zero.
 fn numbers_are_exact(json: &[u8]) -> bool {
     let mut rest = json.iter().copied().peekable();
     while let Some(byte) = rest.next() {
@@ -157,9 +232,10 @@ fn numbers_are_exact(json: &[u8]) -> bool {
                 }
             },
             b'-' | b'0'..=b'9' => {
-                let (mut digits, mut exponent, mut in_exponent) = (0, 0, false);
+                let (mut length, mut digits, mut exponent, mut in_exponent) = (0, 0, 0, false);
                 let mut next = Some(byte);
                 while let Some(byte) = next {
+                    length += 1;
                     match byte {
                         b'0' if digits == 0 && !in_exponent => {}
                         b'0'..=b'9' if in_exponent => exponent += 1,
@@ -170,7 +246,7 @@ fn numbers_are_exact(json: &[u8]) -> bool {
                     next = rest
                         .next_if(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
                 }
-                if digits > 15 || exponent > 2 {
+                if digits > 15 || exponent > 2 || length > 24 {
                     return false;
                 }
             }
@@ -211,12 +287,22 @@ mod tests {
             ("-12345678901234567890", "-12345678901234567891"),
             ("1e400", "1e401"),
             ("1e-400", "0"),
+            (&format!("0.{}1", "0".repeat(400)), "0"),
+            (&format!("0.{}1e-99", "0".repeat(300)), "0"),
         ] {
             let print = |n: &str| json("application/json", &format!("{{\"n\":{n}}}"));
             assert_ne!(print(a), print(b), "{a} {b}");
         }
         assert_eq!(json("application/json", "[1.50]"), json("application/json", "[1.5]"));
         assert_eq!(json("application/json", "[100]"), json("application/json", "[1e2]"));
+    }
+
+    #[test]
+    fn a_member_that_is_named_twice_is_not_dropped() {
+        let once = json("application/json", r#"{"a":2,"b":[{"c":null}]}"#);
+        assert_eq!(once, json("application/json", r#"{"b":[{"c":null}],"a":2}"#));
+        assert_ne!(once, json("application/json", r#"{"a":1,"a":2,"b":[{"c":null}]}"#));
+        assert_ne!(once, json("application/json", r#"{"a":2,"b":[{"c":true,"c":null}]}"#));
     }
 
     #[test]
@@ -235,10 +321,12 @@ mod tests {
     #[test]
     fn values_do_not_depend_on_map_order_and_keep_big_ids_apart() {
         let start = || FingerprintBuilder::new(&Method::POST, "/");
-        let map: HashMap<_, _> = (0..50).map(|i| (format!("k{i}"), i)).collect();
-        let again: HashMap<_, _> = (0..50).rev().map(|i| (format!("k{i}"), i)).collect();
+        let big = |i: u64| (format!("k{i}"), u64::MAX - i);
+        let map: HashMap<_, _> = (0..50).map(big).collect();
+        let again: HashMap<_, _> = (0..50).rev().map(big).collect();
         assert_eq!(start().value(&map).unwrap(), start().value(&again).unwrap());
         assert_ne!(start().value(&u64::MAX).unwrap(), start().value(&(u64::MAX - 1)).unwrap());
+        assert_ne!(start().value(&u128::MAX).unwrap(), start().value(&(u128::MAX - 1)).unwrap());
         assert!(start().value(&HashMap::from([((1, 2), 3)])).is_err());
     }
 

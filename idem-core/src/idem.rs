@@ -13,7 +13,7 @@ use crate::{
     endpoint::Endpoint,
     engine::{Engine, GuardedRequest, warn_of},
     problem::{Problem, ProblemContext},
-    store::NoTransactions,
+    store::{NoTransactions, Recover},
 };
 
 /// An idempotency engine over a store. One for each application; clones are the same engine.
@@ -48,16 +48,14 @@ impl<D> Idem<D> {
         F: FnOnce(Option<Attempt>) -> Fut + Send + 'static,
         Fut: Future<Output = Response<B>> + Send + 'static,
     {
-        let recover = request.endpoint.recover;
-        let operation = request.id.clone();
+        let id = request.id.clone();
         let task = Arc::clone(&self.engine).claim_and_run(request, execute);
-        match self.engine.tasks.spawn(task.in_current_span()).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::error!(operation = operation.operation(), %error, "an execution was cut off");
-                Err(Problem::HandlerPanicked { recover })
-            }
-        }
+        self.engine.tasks.spawn(task.in_current_span()).await.unwrap_or_else(|error| {
+            // A guarded handler's panic was caught; what it said may be about the request.
+            let (operation, panicked) = (id.operation(), error.is_panic());
+            tracing::error!(operation, panicked, "an unguarded execution was cut off");
+            Err(Problem::HandlerPanicked { recover: Recover::Retry })
+        })
     }
 
     /// Where an endpoint's key is: its own header, or the engine's.
@@ -93,7 +91,7 @@ impl<D> Idem<D> {
     }
 
     /// Deletes expired records `every` so often, in small batches, until [`drain`](Self::drain).
-    /// Several servers may do so at once. A store error is logged and the next round tries again.
+    /// Several servers may do so at once. Less than a second counts as a second. A store error is logged and the next round tries again.
     ///
     /// # Panics
     ///
@@ -103,7 +101,8 @@ impl<D> Idem<D> {
         let engine = Arc::clone(&self.engine);
         let stop = self.engine.draining.clone();
         self.engine.tasks.spawn(async move {
-            while stop.run_until_cancelled(sleep(every)).await.is_some() {
+            while stop.run_until_cancelled(sleep(every.max(Duration::from_secs(1)))).await.is_some()
+            {
                 let mut swept = 0;
                 loop {
                     match engine.store.within(engine.store.store.sweep(BATCH)).await {

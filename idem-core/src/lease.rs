@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
@@ -33,8 +33,8 @@ impl TimedStore {
         deadline: Instant,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let timeout = Err(StoreError::Timeout(self.timeout));
-        timeout_at(deadline, operation).await.unwrap_or(timeout)
+        let too_late = Err(StoreError::Timeout(self.timeout));
+        timeout_at(deadline, operation).await.unwrap_or(too_late)
     }
 }
 
@@ -47,33 +47,52 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn start(store: TimedStore, owner: Owner, duration: Duration) -> Self {
+    /// Goes on from when the lease was last asked for.
+    pub(crate) fn start(
+        store: TimedStore,
+        owner: Owner,
+        duration: Duration,
+        asked_at: Instant,
+    ) -> Self {
         let stop = CancellationToken::new();
-        let renewal = renew(store, owner.clone(), duration, stop.clone());
+        let renewal = renew(store, owner.clone(), duration, asked_at, stop.clone());
         tokio::spawn(renewal.in_current_span());
         Self { owner, _stop: stop.drop_guard() }
     }
 }
 
 /// Stops between renewals, never inside of one: a query that is cut off costs its connection.
-async fn renew(store: TimedStore, owner: Owner, lease: Duration, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(lease / 3)).await.is_some() {
-        match store.within(store.store.renew(&owner, lease)).await {
-            Ok(Written::Accepted) => {}
+///
+/// A lease counts from when it was asked for, which is never later than when the store granted it. A
+/// renewal that hangs is given up in time for another one, and one that fails is soon repeated.
+async fn renew(
+    store: TimedStore,
+    owner: Owner,
+    lease: Duration,
+    mut asked_at: Instant,
+    stop: CancellationToken,
+) {
+    let operation = owner.id.operation();
+    let mut next = asked_at + lease / 3;
+    while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
+        let now = Instant::now();
+        let deadline = now + store.timeout.min(lease / 3);
+        match store.until(deadline, store.store.renew(&owner, lease)).await {
+            Ok(Written::Accepted) => {
+                asked_at = now;
+                next = asked_at + lease / 3;
+            }
             Ok(Written::Stale) => {
-                if !stop.is_cancelled() {
-                    let operation = owner.id.operation();
+                // The execution may just have been recorded, and be about to stop us.
+                if timeout(store.timeout, stop.cancelled()).await.is_err() {
                     tracing::error!(operation, "an execution lost its lease to another one");
                 }
                 return;
             }
             Err(error) => {
-                let operation = owner.id.operation();
-                tracing::warn!(
-                    operation,
-                    error = &error as &dyn std::error::Error,
-                    "a lease could not be renewed"
-                );
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(operation, error, "a lease could not be renewed");
+                next = Instant::now() + lease / 20;
             }
         }
     }

@@ -169,6 +169,9 @@ impl Row {
                 Some(response) => Verdict::Decided(Claimed::Completed(response.clone())),
                 None => return Err(StoreError::Damaged("a completed record has no response")),
             },
+            State::Failed if self.attempt == claim.owner.attempt => {
+                Verdict::Decided(Claimed::InFlight)
+            }
             State::Failed => again,
             State::Held => Verdict::Decided(Claimed::Held),
             State::InFlight if self.lease_until <= now => again,

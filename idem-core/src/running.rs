@@ -81,8 +81,10 @@ impl Drop for Executing {
 impl Drop for SlotRef {
     fn drop(&mut self) {
         let mut table = self.table.table();
-        // Two references: the table's and ours. New ones are made under the lock that we hold.
-        if Arc::strong_count(&self.slot) == 2 {
+        // References are made and dropped under the lock that we hold, so that exactly one of those
+        // who leave at once is the last.
+        self.slot = Arc::default();
+        if table.get(&self.id).is_some_and(|slot| Arc::strong_count(slot) == 1) {
             table.remove(&self.id);
         }
     }

@@ -76,7 +76,7 @@ impl ScopeWriter {
         let _ = write!(self.text, "{value}");
     }
 
-    /// Writes several scopes as one, in their order.
+    /// Writes several scopes as one, in their order, each with its length before it.
     pub fn tuple(&mut self, parts: &[&dyn Scope]) {
         self.leaf(b't', &(parts.len() as u64).to_be_bytes());
         self.text.push('(');
@@ -84,7 +84,9 @@ impl ScopeWriter {
             if i > 0 {
                 self.text.push_str(", ");
             }
-            part.write(self);
+            let ScopeValue { bytes, text } = ScopeValue::of(*part);
+            self.leaf(b'p', &bytes);
+            self.text.push_str(&text);
         }
         self.text.push(')');
     }
@@ -219,6 +221,18 @@ mod tests {
         assert_ne!(ScopeValue::of(&1_u8), ScopeValue::of("1"));
         assert_ne!(ScopeValue::of(&(("a", "b"), "c")), ScopeValue::of(&("a", ("b", "c"))));
         assert_ne!(ScopeValue::of("global"), ScopeValue::global());
+    }
+
+    #[test]
+    fn what_one_part_writes_does_not_run_into_the_next() {
+        struct List(&'static [&'static str]);
+        impl Scope for List {
+            fn write(&self, out: &mut ScopeWriter) {
+                self.0.iter().for_each(|it| out.str(it));
+            }
+        }
+        let bytes = |a, b| ScopeValue::of(&(List(a), List(b))).bytes;
+        assert_ne!(bytes(&["a", "b"], &["c"]), bytes(&["a"], &["b", "c"]));
     }
 
     #[test]

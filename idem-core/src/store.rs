@@ -42,6 +42,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// | has expired | won, number 1 |
     /// | has another fingerprint | mismatch |
     /// | is completed | completed |
+    /// | has failed under this very attempt (the claim was sent twice, and comes late) | in flight |
     /// | has failed | won |
     /// | is held, or claimed with [`Recover::Hold`] and its lease has lapsed | held |
     /// | is in flight and its lease has lapsed | won |
@@ -203,6 +204,9 @@ pub enum StoreError {
     /// The database or the connection to it failed; the operation may have happened.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The store could not even be asked; nothing was written.
+    #[error("the store cannot be reached")]
+    Unreachable(#[source] Box<dyn Error + Send + Sync>),
     /// Too many claims of one record at once; nothing was written.
     #[error("the claim was still contended after {0} tries")]
     Contended(u32),
@@ -228,6 +232,19 @@ impl StoreError {
     /// Wraps an error of a database driver.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
+    }
+
+    /// Wraps an error of a database driver that came before anything was sent.
+    pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unreachable(source.into())
+    }
+
+    /// Whether it is the store that fails, and not what it holds or how it is used.
+    pub const fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout(_) | Self::Unavailable(_) | Self::Unreachable(_) | Self::Full { .. }
+        )
     }
 
     /// Whether the operation may have happened although it failed.

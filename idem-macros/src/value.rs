@@ -141,7 +141,7 @@ fn keep_step(text: &str) -> Option<KeepStep> {
         _ => None,
     };
     let (first, last) = if let Some(above) = text.strip_prefix('<') {
-        (100, status(above)?.checked_sub(1).filter(|it| *it >= 100)?)
+        (200, status(above)?.checked_sub(1).filter(|it| *it >= 200)?)
     } else if let Some(class) = text.strip_suffix("xx") {
         let first = status(&format!("{class}00"))?;
         (first, first + 99)
@@ -160,11 +160,13 @@ mod tests {
     #[test]
     fn keep_rules_are_read() {
         let step = |first, last, is_final| Some(KeepStep { first, last, is_final });
-        assert_eq!(keep_step("<500"), step(100, 499, true));
+        assert_eq!(keep_step("<500"), step(200, 499, true));
         assert_eq!(keep_step("2xx"), step(200, 299, true));
         assert_eq!(keep_step("!429"), step(429, 429, false));
         assert_eq!(keep_step("! 200 - 204"), step(200, 204, false));
-        for wrong in ["", "5", "<100", "299-200", "xx", "20x", "abc", "1000", "!", "<", "-1"] {
+        for wrong in
+            ["", "5", "<100", "<200", "299-200", "xx", "20x", "abc", "1000", "!", "<", "-1"]
+        {
             assert_eq!(keep_step(wrong), None, "{wrong}");
         }
     }

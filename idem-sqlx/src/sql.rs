@@ -46,6 +46,7 @@ impl Dialect {
                 WHEN r.expires_at <= {now} THEN 'expired'
                 WHEN r.fingerprint <> $3 THEN 'mismatch'
                 WHEN r.state = {COMPLETED} THEN 'completed'
+                WHEN r.state = {FAILED} AND r.attempt = $2 THEN 'in flight'
                 WHEN r.state = {FAILED} THEN 'again'
                 WHEN r.state = {HELD} THEN 'held'
                 WHEN r.state <> {IN_FLIGHT} THEN 'damaged'

@@ -8,12 +8,11 @@ use axum::{
     routing::{get, post},
 };
 use idem::{Attempt, Idem, idempotent};
-use uuid::Uuid;
 
 use crate::{
     auth::User,
     database::Database,
-    payments::{Order, Payment, PaymentError, Status},
+    payments::{Order, Payment, PaymentError},
     provider::Provider,
 };
 
@@ -42,10 +41,8 @@ async fn create_payment(
 ) -> Result<impl IntoResponse, PaymentError> {
     let order = order.validated()?;
     provider.charge(&attempt.child_key("charge"), &order).await?;
-    let Order { amount, currency, to } = order;
-    let id = Uuid::new_v4().to_string();
-    let payment = Payment { id, amount, currency, to, status: Status::Succeeded };
-    database.insert(&user, &payment).await?;
+    // The same id for each attempt: what an attempt that was killed has written is found again.
+    let payment = database.insert(&user, Payment::of(attempt.key(), order)).await?;
     let location = [(header::LOCATION, format!("/payments/{}", payment.id))];
     Ok((StatusCode::CREATED, location, Json(payment)))
 }

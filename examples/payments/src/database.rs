@@ -8,7 +8,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{auth::User, payments::Payment};
+use crate::{
+    auth::User,
+    payments::{Payment, PaymentError},
+};
 
 #[derive(Clone)]
 pub(crate) enum Database {
@@ -47,11 +50,17 @@ impl Database {
         }
     }
 
-    pub(crate) async fn insert(&self, user: &User, payment: &Payment) -> sqlx::Result<()> {
+    /// Keeps a payment, or finds it kept already.
+    pub(crate) async fn insert(
+        &self,
+        user: &User,
+        payment: Payment,
+    ) -> Result<Payment, PaymentError> {
         const INSERT: &str = "INSERT INTO payments (id, payer, amount, currency, payee) \
-                              VALUES ($1, $2, $3, $4, $5)";
-        macro_rules! insert {
-            ($pool:expr) => {
+                              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING";
+        const SELECT: &str = "SELECT id, amount, currency, payee FROM payments WHERE id = $1";
+        macro_rules! insert_and_select {
+            ($pool:expr) => {{
                 sqlx::query(INSERT)
                     .bind(&payment.id)
                     .bind(&user.0)
@@ -59,14 +68,15 @@ impl Database {
                     .bind(&payment.currency)
                     .bind(&payment.to)
                     .execute($pool)
-                    .await
-                    .map(drop)
-            };
+                    .await?;
+                sqlx::query_as(SELECT).bind(&payment.id).fetch_one($pool).await?
+            }};
         }
-        match self {
-            Self::Sqlite { writer, .. } => insert!(writer),
-            Self::Postgres(pool) => insert!(pool),
-        }
+        let kept = match self {
+            Self::Sqlite { writer, .. } => insert_and_select!(writer),
+            Self::Postgres(pool) => insert_and_select!(pool),
+        };
+        if kept == payment { Ok(kept) } else { Err(PaymentError::KeyUsed) }
     }
 
     /// Newest first.

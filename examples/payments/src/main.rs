@@ -58,14 +58,22 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Listens from now on, so that no signal is missed before the server runs.
+/// Listens from now on, so that no signal is missed before the server runs. A second signal ends the
+/// process at once: a client that never finishes its request would keep it otherwise.
 fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
-    Ok(async move {
+    let mut signal = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    };
+    Ok(async move {
+        signal().await;
+        tokio::spawn(async move {
+            signal().await;
+            std::process::exit(1);
+        });
     })
 }

@@ -30,7 +30,7 @@ impl Order {
 }
 
 /// A payment that was made.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(PartialEq, Serialize, sqlx::FromRow)]
 pub(crate) struct Payment {
     pub(crate) id: String,
     pub(crate) amount: i64,
@@ -41,8 +41,15 @@ pub(crate) struct Payment {
     pub(crate) status: Status,
 }
 
+impl Payment {
+    pub(crate) fn of(id: String, order: Order) -> Self {
+        let Order { amount, currency, to } = order;
+        Self { id, amount, currency, to, status: Status::Succeeded }
+    }
+}
+
 /// Only payments that were made are kept.
-#[derive(Default, Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     #[default]
@@ -54,6 +61,7 @@ pub(crate) enum PaymentError {
     Amount,
     Currency,
     Refused(Refused),
+    KeyUsed,
     Database(sqlx::Error),
 }
 
@@ -81,6 +89,9 @@ impl IntoResponse for PaymentError {
             }
             Self::Refused(Refused::Unavailable) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the payment provider is unavailable")
+            }
+            Self::KeyUsed => {
+                (StatusCode::CONFLICT, "another payment was made with this key long ago")
             }
             Self::Database(error) => {
                 let error = &error as &dyn std::error::Error;

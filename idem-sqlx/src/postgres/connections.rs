@@ -36,17 +36,30 @@ impl Connections {
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
         let mut others = self.0.options().get_max_connections();
+        let mut sent = false;
         loop {
-            match self.fetch_once(query()).await {
-                Err(error) if others > 0 && is_broken(&error) => {
-                    tracing::debug!(%error, "a connection was broken; trying another one");
-                    others -= 1;
+            let error = match self.0.acquire().await {
+                Ok(connection) => {
+                    sent = true;
+                    match run(connection, query()).await {
+                        Ok(rows) => return Ok(rows),
+                        Err(error) => error,
+                    }
                 }
-                result => return result.map_err(store_error),
+                Err(error) => error,
+            };
+            if others > 0 && is_broken(&error) {
+                tracing::debug!(%error, "a connection was broken; trying another one");
+                others -= 1;
+            } else if sent {
+                return Err(store_error(error));
+            } else {
+                return Err(StoreError::unreachable(error));
             }
         }
     }
 
+    /// Runs a statement on the first connection that comes.
     pub(super) async fn fetch_once<T>(
         &self,
         query: Query<'_, Postgres, T>,
@@ -54,11 +67,21 @@ impl Connections {
     where
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
-        let mut lent = Lent(Some(self.0.acquire().await?));
-        let rows = query.fetch_all(lent.connection()).await?;
-        lent.give_back();
-        Ok(rows)
+        run(self.0.acquire().await?, query).await
     }
+}
+
+async fn run<T>(
+    connection: PoolConnection<Postgres>,
+    query: Query<'_, Postgres, T>,
+) -> Result<Vec<T>, sqlx::Error>
+where
+    T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+{
+    let mut lent = Lent(Some(connection));
+    let rows = query.fetch_all(lent.connection()).await?;
+    lent.give_back();
+    Ok(rows)
 }
 
 /// A connection that goes back to its pool only by [`give_back`](Self::give_back). Otherwise its
