@@ -112,4 +112,27 @@ mod tests {
         assert!(matches!(running.enter(&id).await, Entered::Gate(_)));
         assert!(running.table().is_empty(), "nothing is left behind");
     }
+
+    #[test]
+    fn those_who_leave_at_once_leave_nothing_behind() {
+        let running = Running::default();
+        let id = record_id("k");
+        for _ in 0..2_000 {
+            let slot = Arc::clone(running.table().entry(id.clone()).or_default());
+            let leave = || SlotRef { table: running.clone(), id: id.clone(), slot: slot.clone() };
+            let (one, other) = (leave(), leave());
+            drop(slot);
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for leaving in [one, other] {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        drop(leaving);
+                    });
+                }
+            });
+            assert!(running.table().is_empty());
+        }
+    }
 }

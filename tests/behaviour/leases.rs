@@ -20,8 +20,17 @@ async fn brief(State(runs): State<Runs>) -> String {
     runs.add().to_string()
 }
 
+#[idempotent(scope = "global", ttl = "60s")]
+async fn soon_forgotten(State(runs): State<Runs>) -> String {
+    tokio::time::sleep(LONG).await;
+    runs.add().to_string()
+}
+
 fn routes() -> Router<App> {
-    Router::new().route("/", routing::post(slow)).route("/brief", routing::post(brief))
+    Router::new()
+        .route("/", routing::post(slow))
+        .route("/brief", routing::post(brief))
+        .route("/soon-forgotten", routing::post(soon_forgotten))
 }
 
 /// A second process: another engine over the same store.
@@ -92,4 +101,45 @@ async fn a_claim_that_comes_home_after_its_lease_executes_only_if_nobody_took_ov
         }
         assert!(server.send(post("/brief").key("k")).await.is_replay());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_hangs_does_not_cost_the_lease() {
+    let server = Server::new(routes());
+    let running = tokio::spawn(server.send(post("/").key("k")));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.store.fault("renew", Fault::Swallowed);
+    tokio::time::sleep(Duration::from_millis(4_200)).await;
+    server.store.repair();
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(neighbour(&server).send(post("/").key("k")).await.problem(), "in-flight");
+    }
+    assert_eq!(running.await.unwrap().text(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_partly_over_when_its_claim_comes_home_is_renewed_at_once() {
+    let server = Server::new(routes());
+    server.store.fault("claim", Fault::AnswerLate(Duration::from_secs(4)));
+    let running = tokio::spawn(server.send(post("/").key("k")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.store.repair();
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    assert_eq!(server.store.arrived("renew"), 1);
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(neighbour(&server).send(post("/").key("k")).await.problem(), "in-flight");
+    }
+    assert_eq!(running.await.unwrap().text(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_cannot_renew_is_not_swept_away_however_short_its_ttl() {
+    let server = Server::new(routes());
+    server.idem.spawn_sweeper(Duration::from_secs(1));
+    server.store.fault("renew", Fault::Refused);
+    let running = tokio::spawn(server.send(post("/soon-forgotten").key("k")));
+    assert_eq!(running.await.unwrap().text(), "1");
+    assert!(server.send(post("/soon-forgotten").key("k")).await.is_replay());
 }

@@ -131,6 +131,35 @@ async fn an_execution_that_can_never_be_recorded_is_like_a_crash() {
     assert_eq!(server.send(post("/held").key("h")).await.problem(), "outcome-unknown");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_lapses_by_itself_is_not_chased_for_longer_than_its_lease() {
+    let server = Server::new(routes());
+    server.store.fault("claim", Fault::AnswerLost);
+    server.store.fault("release", Fault::Refused);
+    server.send(post("/refused").key("k")).await;
+    tokio::time::timeout(40 * SECOND, server.idem.drain()).await.expect("it gives up");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_no_reason_to_run_unguarded() {
+    let server = Server::new(routes());
+    server.store.fault("claim", Fault::Damaged);
+    let answer = server.send(post("/bypassed").key("k")).await;
+    assert_eq!((answer.problem().as_str(), server.runs.count()), ("store-unavailable", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeouts_without_end_are_accepted() {
+    let server =
+        Server::with(routes(), |it| it.store_timeout(Duration::MAX).record_deadline(Duration::MAX));
+    server.store.fault("complete", Fault::Refused);
+    assert_eq!(server.send(post("/refused").key("k")).await.text(), "1");
+    sleep(10 * SECOND).await;
+    server.store.repair();
+    sleep(10 * SECOND).await;
+    assert!(server.send(post("/refused").key("k")).await.is_replay());
+}
+
 #[tokio::test]
 async fn a_full_memory_store_refuses_new_keys_and_keeps_what_it_has() {
     let store = idem::MemoryStore::bounded(2, 1024);

@@ -11,7 +11,7 @@ use axum::{
 use futures_util::stream;
 use idem::{Keep, idempotent};
 
-use crate::support::{App, Runs, Server, post};
+use crate::support::{App, Fault, Runs, Server, post};
 
 #[idempotent(scope = "global")]
 async fn headers(State(runs): State<Runs>) -> impl IntoResponse {
@@ -102,8 +102,13 @@ async fn markers_have_the_names_that_the_application_chose() {
     let replay = server.send(post("/status/201").key("k")).await;
     assert_eq!((replay.header("x-stored"), replay.header("x-replay")), (None, Some("true")));
     assert_eq!(replay.header("idempotency-replayed"), None);
-    let not_kept = server.send(post("/status/503").key("l")).await;
+    let not_final = server.send(post("/status/503").key("l")).await;
+    assert_eq!(not_final.header("x-stored"), None);
+    let not_kept = server.send(post("/streamed").key("m")).await;
     assert_eq!(not_kept.header("x-stored"), None);
+    server.store.fault("complete", Fault::Refused);
+    let not_yet = server.send(post("/status/201").key("n")).await;
+    assert_eq!((not_yet.status, not_yet.header("x-stored")), (201, None));
 }
 
 #[tokio::test]

@@ -185,6 +185,8 @@ impl Answer {
 pub(crate) enum Fault {
     /// It never arrives, and the caller learns so at once.
     Refused,
+    /// The store answers that it cannot read the record.
+    Damaged,
     /// It never arrives, and no answer ever comes.
     Swallowed,
     /// It happens, and no answer ever comes.
@@ -223,6 +225,7 @@ impl Rigged {
         let fault = self.faults.lock().unwrap().get(operation).copied();
         match fault {
             Some(Fault::Refused) => return Err(StoreError::unavailable("the line is cut")),
+            Some(Fault::Damaged) => return Err(StoreError::Damaged("as the test wants it")),
             Some(Fault::Swallowed) => return std::future::pending().await,
             Some(Fault::AnswerLost | Fault::AnswerLate(_)) | None => {}
         }

@@ -91,6 +91,18 @@ pub async fn a_refused_claim_changes_nothing(s: Subject) {
     assert_eq!(s.get(&first.owner.id).await, None);
 }
 
+/// A claim that was sent twice, and of which one copy comes when its execution has failed, must not
+/// start another one that nobody knows of.
+pub async fn a_claim_that_comes_after_its_own_failure_does_not_win(s: Subject) {
+    let first = claim(&id("k"), "request");
+    won(s.claim(&first).await);
+    assert_eq!(s.fail(&first.owner).await, Written::Accepted);
+    assert_eq!(s.claim(&first).await, Claimed::InFlight);
+    let record = s.get(&first.owner.id).await.expect("a record");
+    assert_eq!((record.state, record.number), (State::Failed, 1));
+    won(s.claim(&claim(&first.owner.id, "request")).await);
+}
+
 /// An engine that got no answer may send its claim again.
 pub async fn a_claim_sent_again_wins_again(s: Subject) {
     for recover in [Recover::Retry, Recover::Hold] {

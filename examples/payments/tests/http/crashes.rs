@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use idem_testkit::PostgresServer;
 use reqwest::StatusCode;
 
 use crate::{
@@ -38,4 +39,30 @@ on_each_database! {
         assert!(start.elapsed() < PATIENCE.min(Duration::from_secs(20)), "a lease is 9 s");
         assert_eq!(app.payments().await, [answer.body]);
     }
+}
+
+/// The payment is kept, and the process dies before the record says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_was_kept_but_not_recorded_is_not_made_again() {
+    let url = PostgresServer::shared().fresh_database();
+    let database = sqlx::PgPool::connect(&url).await.unwrap();
+    let setup = Setup::new(Database::Sqlite).variable("DATABASE_URL", url).variable("LEASE", "3s");
+    let setup = setup.variable("PROVIDER_DELAY_MS", "3000");
+    let app = setup.start();
+    app.start_paying("k", "bob").await.abort();
+    let mut lock = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE idem IN EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let count =
+        || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM payments").fetch_one(&database);
+    let start = Instant::now();
+    while count().await.unwrap() == 0 {
+        assert!(start.elapsed() < PATIENCE, "the payment is not made");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    app.kill();
+    lock.rollback().await.unwrap();
+    let app = setup.variable("PROVIDER_DELAY_MS", "0").start();
+    let answer = app.pay_until_answered("k", "bob").await;
+    assert_eq!((answer.status, answer.replayed), (StatusCode::CREATED, false));
+    assert_eq!(app.payments().await, [answer.body]);
 }
