@@ -20,7 +20,7 @@ async fn brief(State(runs): State<Runs>) -> String {
     runs.add().to_string()
 }
 
-#[idempotent(scope = "global", ttl = "60s")]
+#[idempotent(scope = "global", ttl = "60s", lease = "3s")]
 async fn soon_forgotten(State(runs): State<Runs>) -> String {
     tokio::time::sleep(LONG).await;
     runs.add().to_string()
@@ -106,14 +106,15 @@ async fn a_claim_that_comes_home_after_its_lease_executes_only_if_nobody_took_ov
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_hangs_does_not_cost_the_lease() {
     let server = Server::new(routes());
-    let running = tokio::spawn(server.send(post("/").key("k")));
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let running = tokio::spawn(server.send(post("/soon-forgotten").key("k")));
+    tokio::time::sleep(Duration::from_millis(500)).await;
     server.store.fault("renew", Fault::Swallowed);
-    tokio::time::sleep(Duration::from_millis(4_200)).await;
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
     server.store.repair();
     for _ in 0..8 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(neighbour(&server).send(post("/").key("k")).await.problem(), "in-flight");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let duplicate = neighbour(&server).send(post("/soon-forgotten").key("k")).await;
+        assert_eq!(duplicate.problem(), "in-flight");
     }
     assert_eq!(running.await.unwrap().text(), "1");
 }
