@@ -125,8 +125,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long the engine goes on trying to record an execution while the store is down. Default:
-    /// 5 minutes.
+    /// How long the engine goes on trying to record an execution while the store is down, or to take
+    /// back a claim whose answer never came. Default: 5 minutes.
     pub const fn record_deadline(mut self, deadline: Duration) -> Self {
         self.defaults.record_deadline = deadline;
         self
