@@ -35,9 +35,10 @@ mod extract;
 mod state;
 
 pub use idem_core::{
-    Attempt, AttemptId, Builder, Claim, Claimed, ConfigError, Fence, Fingerprint, Idem, Keep,
-    KeyError, NoTransactions, Owner, Problem, ProblemContext, Record, RecordId, Recover, Scope,
-    ScopeWriter, State, Store, StoreError, StoredResponse, Written,
+    Attempt, AttemptId, Builder, Claim, Claimed, ConfigError, Fence, Fingerprint, Idem,
+    IdempotencyKey, Keep, KeyError, KeyFormat, NoTransactions, Owner, Problem, ProblemContext,
+    RECORD_VERSION, Record, RecordId, Recover, Scope, ScopeValue, ScopeWriter, State, Store,
+    StoreError, StoredResponse, Written,
 };
 /// Makes a type a [`Scope`](trait@Scope).
 ///
@@ -75,8 +76,8 @@ pub use idem_macros::Scope;
 ///
 /// # Options
 ///
-/// Every option but `scope` has a default, and most defaults can be set for the whole engine on
-/// [`Idem::builder`]. Durations are written as `"24h"`, `"30s"`, `"1h 30m"`; sizes as `"2MiB"` or a
+/// Every option but `scope` has a default. Those of `ttl`, `failed_ttl`, `lease`, `keep`, `max_body`,
+/// `max_response` and `header` can be set for the whole engine on [`Idem::builder`]. Durations are written as `"24h"`, `"30s"`, `"1h 30m"`; sizes as `"2MiB"` or a
 /// number of bytes.
 ///
 /// - `scope`, required: whose key it is. An expression over the handler's arguments whose value is
@@ -84,7 +85,7 @@ pub use idem_macros::Scope;
 ///   `"global"`. It sees references to the arguments, after extraction.
 /// - `ttl`, default `"24h"`: how long a completed record is replayed.
 /// - `operation`, default method and route template: which operation it is. Handlers with the same
-///   name share their keys.
+///   name share their keys: one that was used at one route is a mismatch at the other.
 /// - `header`, default `"Idempotency-Key"`: the header that carries the key.
 /// - `required`, default `true`: `false` lets requests without a key pass through unguarded.
 /// - `key_format`, default `"any"`: or `"uuid"`, `"uuid4"`.
@@ -98,7 +99,8 @@ pub use idem_macros::Scope;
 ///   not executed again without a decision.
 /// - `keep`, default `"<500, !408, !425, !429"`: which statuses are final. Also `"2xx"`,
 ///   `"200-299"`, `"404"`; `!` takes away.
-/// - `failed_ttl`, default `"24h"`: how long a failed record stays visible.
+/// - `failed_ttl`, default `"24h"`: how long a failed attempt is remembered. Until then another
+///   request with its key is a mismatch, and [`Attempt::number`] goes on counting.
 /// - `max_body`, default the router's `DefaultBodyLimit`: the largest request body.
 /// - `max_response`, default `"1MiB"`: the largest response body that is kept.
 /// - `on_store_error`, default `"refuse"`: `"bypass"` runs the handler unguarded when the store

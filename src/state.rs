@@ -11,6 +11,8 @@ use idem_core::Idem;
     message = "the router state `{Self}` has no idempotency engine",
     label = "an idempotent handler needs a state that supplies an `Idem`",
     note = "add a field `idem: Idem<…>` to the state and `#[derive(axum::extract::FromRef)]` to it",
+    note = "the state cannot be an `Arc<…>`: wrap it in a struct of yours, and implement \
+            `FromRef<Yours>` for `Idem<…>`",
     note = "and give the state to the router: `.with_state(state)`"
 )]
 pub trait HasEngine<D> {

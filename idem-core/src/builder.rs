@@ -51,13 +51,13 @@ impl<D: 'static> Idem<D> {
 }
 
 impl<D> Builder<D> {
-    /// How long a completed record is replayed. Default: 24 hours.
+    /// How long a completed record is replayed; at most 100 years. Default: 24 hours.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.defaults.ttl = ttl;
         self
     }
 
-    /// How long a failed record stays visible. Default: 24 hours.
+    /// How long a failed attempt is remembered; at most 100 years. Default: 24 hours.
     pub const fn failed_ttl(mut self, ttl: Duration) -> Self {
         self.defaults.failed_ttl = ttl;
         self
@@ -138,15 +138,16 @@ impl<D> Builder<D> {
         self
     }
 
-    /// Where the application documents its use of idempotency keys: every problem then carries
-    /// `Link: <url>; rel="describedby"`. Default: none.
+    /// Where the application documents its use of idempotency keys: the default rendering of problems
+    /// then carries `Link: <url>; rel="describedby"`. Default: none.
     pub fn docs_url(mut self, url: impl Into<String>) -> Self {
         self.docs_url = Some(url.into());
         self
     }
 
     /// Replaces the rendering of problems: an envelope of the application's own, in the client's
-    /// language. Default: `application/problem+json` (RFC 9457).
+    /// language. `Retry-After` is added to transient ones unless it is set. Default:
+    /// `application/problem+json` (RFC 9457).
     ///
     /// ```
     /// # #[cfg(feature = "memory")] {

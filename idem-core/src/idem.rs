@@ -18,7 +18,7 @@ use crate::{
 
 /// An idempotency engine over a store. One for each application; clones are the same engine.
 ///
-/// `D` is the database whose transactions handlers may take, told by the store.
+/// `D` names the store's database, as the store tells it.
 pub struct Idem<D = NoTransactions> {
     engine: Arc<Engine>,
     database: PhantomData<fn() -> D>,
@@ -81,7 +81,8 @@ impl<D> Idem<D> {
         self.engine.renderer.render(&ProblemContext { problem, request_headers, retry_after })
     }
 
-    /// Waits until every execution has ended and is recorded, and stops the sweeper. Call it after
+    /// Waits until every execution has ended and is recorded, or given up after the record deadline, and
+    /// stops the sweeper. Call it after
     /// the server has stopped accepting requests: executions whose clients are gone are still
     /// running then. Put a timeout around it if the process must end in time.
     pub async fn drain(&self) {

@@ -157,7 +157,7 @@ impl Owner {
 /// Where a record is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Claimed, not ended, and its lease holds or may be taken over.
+    /// Claimed and not ended; its lease holds, or has lapsed and may be taken over.
     InFlight,
     /// Done; its answer is replayed.
     Completed,

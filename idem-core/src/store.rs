@@ -21,7 +21,7 @@ pub struct NoTransactions;
 /// that); it must then either have happened or not have happened.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// The database whose transactions handlers may take, or [`NoTransactions`].
+    /// The database that the records are in, or [`NoTransactions`].
     type Database: 'static
     where
         Self: Sized;

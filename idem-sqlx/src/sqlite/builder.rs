@@ -72,8 +72,8 @@ impl SqliteBuilder {
     ///
     /// # Errors
     ///
-    /// A [`SetupError`] if a setting makes no sense, or if the file cannot be opened or is in
-    /// memory.
+    /// A [`SetupError`] if a setting makes no sense, or if the file cannot be opened, is in memory,
+    /// or cannot be used in WAL mode.
     pub async fn open(self) -> Result<SqliteStore, SetupError> {
         check_timeout(self.busy_timeout)?;
         check_connections(self.max_readers)?;
