@@ -46,6 +46,14 @@ impl Handler {
     }
 
     fn checked(mut self, all_errors: &mut Errors) -> Self {
+        // What is missing is added, so that nothing else is said of a function that is routed.
+        self.sig.asyncness.get_or_insert_with(|| {
+            all_errors.push(Error::new_spanned(
+                self.sig.fn_token,
+                "an idempotent handler must be async; write `async fn`",
+            ));
+            syn::token::Async(self.sig.fn_token.span)
+        });
         let mut own_errors = Errors::default();
         let errors = &mut own_errors;
         self.check_signature(errors);
@@ -79,12 +87,6 @@ impl Handler {
 
     fn check_signature(&self, errors: &mut Errors) {
         let sig = &self.sig;
-        if sig.asyncness.is_none() {
-            errors.push(Error::new_spanned(
-                sig.fn_token,
-                "an idempotent handler must be async; write `async fn`",
-            ));
-        }
         if let Some(constness) = &sig.constness {
             errors.push(Error::new_spanned(constness, "a handler cannot be `const`; remove it"));
         }
