@@ -87,7 +87,7 @@ impl<'a> Argument<'a> {
         ByReference.visit_pat_mut(&mut pattern);
         let through = self.through();
         quote_spanned! {local()=>
-            #[allow(unused_variables, non_snake_case)]
+            #[allow(unused_variables, non_snake_case, reason = "the pattern is the user's")]
             let #pattern = #through::view(&args.#index);
         }
     }

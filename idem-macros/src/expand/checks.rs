@@ -30,7 +30,7 @@ pub(super) fn about_types(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStrea
         return checks;
     }
     quote! {
-        #[allow(unused_imports)]
+        #[allow(unused_imports, reason = "an inherent constant may hide it")]
         use ::idem::__private::NoAttempt as _;
         #checks
     }
@@ -49,12 +49,12 @@ pub(super) fn about_debug_handler(handler: &Handler) -> TokenStream {
         #cfgs
         #[doc(hidden)]
         mod #module {
-            #[allow(non_upper_case_globals)]
+            #[allow(non_upper_case_globals, reason = "it has the name of a function")]
             pub(super) const #left_behind: ::idem::__private::NoDebugHandler =
                 ::idem::__private::NoDebugHandler;
         }
         #cfgs
-        #[allow(unused_imports, clippy::wildcard_imports)]
+        #[allow(unused_imports, clippy::wildcard_imports, reason = "a function may hide it")]
         use #module::*;
         #cfgs
         const _: () = #check;

@@ -31,10 +31,10 @@ pub(super) fn original(
     quote! {
         #(#outer)*
         #[doc(hidden)]
-        #[allow(clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments, reason = "a handler may take 16")]
         #vis async fn #unguarded(#(#vars: #types),*) #output {
             #quiet
-            #[allow(clippy::unused_async)]
+            #[allow(clippy::unused_async, reason = "a handler is async")]
             #(#inner)*
             #sig #body
             #name(#(#vars),*).await
@@ -47,7 +47,9 @@ fn quieted(handler: &Handler, mentioned: &BTreeSet<usize>) -> Signature {
     let mut sig = handler.sig.clone();
     for (i, input) in sig.inputs.iter_mut().enumerate() {
         if let (FnArg::Typed(argument), true) = (input, mentioned.contains(&i)) {
-            argument.attrs.push(parse_quote!(#[allow(unused_variables)]));
+            argument
+                .attrs
+                .push(parse_quote!(#[allow(unused_variables, reason = "the scope uses it")]));
         }
     }
     sig
@@ -56,7 +58,7 @@ fn quieted(handler: &Handler, mentioned: &BTreeSet<usize>) -> Signature {
 /// What stands in for a handler whose attribute has errors, so that they are reported alone: the
 /// function stays in place for the editor, and its name stays routable.
 pub(crate) fn fallback(handler: &Handler) -> TokenStream {
-    let quiet = quote!(#[allow(unused)]);
+    let quiet = quote!(#[allow(unused, reason = "the attribute has errors")]);
     let Handler { attrs, vis, sig, body, .. } = handler;
     if !handler.is_sound {
         let sig = Signature { constness: None, ..sig.clone() };
