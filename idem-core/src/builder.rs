@@ -71,6 +71,14 @@ impl<D> Builder<D> {
         self
     }
 
+    /// How long a handler's transaction may be open without a statement, before its database ends
+    /// it: so long a worker that was cut off from the database can hold locks. Postgres only.
+    /// Default: 60 seconds.
+    pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.defaults.idle_timeout = timeout;
+        self
+    }
+
     /// Which statuses are recorded and replayed. Default: [`Keep::DEFAULT`].
     pub const fn keep(mut self, keep: Keep) -> Self {
         self.defaults.keep = keep;
@@ -179,11 +187,14 @@ impl<D> Builder<D> {
     ///
     /// A [`ConfigError`] for settings that make no sense together.
     pub fn build(mut self) -> Result<Idem<D>, ConfigError> {
-        let Defaults { ttl, failed_ttl, lease, store_timeout, record_deadline, .. } = self.defaults;
+        let Defaults {
+            ttl, failed_ttl, lease, idle_timeout, store_timeout, record_deadline, ..
+        } = self.defaults;
         for (setting, value) in [
             ("ttl", ttl),
             ("failed_ttl", failed_ttl),
             ("lease", lease),
+            ("idle_timeout", idle_timeout),
             ("store_timeout", store_timeout),
             ("record_deadline", record_deadline),
         ] {

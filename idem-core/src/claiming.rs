@@ -9,14 +9,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     attempt::Attempt,
+    crash::crash_point,
     endpoint::{OnStoreError, Times},
     engine::{Engine, GuardedRequest},
+    error::StoreError,
     execution::Execution,
+    handler::{Granted, Handled},
     problem::Problem,
-    record::Owner,
+    record::{Owner, RecordId},
     response::replay,
-    running::Entered,
-    store::{Claim, Claimed, Recover, StoreError, Written},
+    running::{Entered, Gate},
+    store::{Claim, Claimed, Recover, Written},
 };
 
 /// How long a claim that nobody ends stays visible at least: an execution that cannot reach the
@@ -28,24 +31,18 @@ impl Engine {
     pub(crate) async fn claim_and_run<B, F, Fut>(
         self: Arc<Self>,
         request: GuardedRequest,
-        execute: F,
+        mut execute: F,
     ) -> Result<Response<B>, Problem>
     where
         B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
-        F: FnOnce(Option<Attempt>) -> Fut,
-        Fut: Future<Output = Response<B>>,
+        F: FnMut(Granted) -> Fut,
+        Fut: Future<Output = Handled<B>>,
     {
+        crash_point("idem::before-claim");
         let times = Times::of(request.endpoint, &self.defaults);
         let sent_at = Instant::now();
         let deadline = sent_at + self.store.timeout;
-        // Whoever is ahead of us gives up before we have to.
-        let gate = match self.running.enter(&request.id).await {
-            Entered::Gate(gate) => gate,
-            Entered::Executing(other) if other == request.fingerprint => {
-                return Err(Problem::InFlight);
-            }
-            Entered::Executing(_) => return Err(Problem::Mismatch),
-        };
+        let gate = self.enter(&request).await?;
         let claim = Claim {
             owner: Owner::draw(request.id.clone()),
             fingerprint: request.fingerprint,
@@ -58,23 +55,46 @@ impl Engine {
                 let executing = gate.execute(request.fingerprint);
                 let attempt = Attempt::new(request.id.clone(), fence, number);
                 let execution = Execution::new(self, request, claim.owner, asked_at, executing);
-                execution.run(async { execute(Some(attempt)).await }).await
+                crash_point("idem::after-claim");
+                execution.run(async { execute(Granted::attempt_of(attempt)).await }).await
             }
-            Ok((Claimed::Completed(stored), _)) => {
-                tracing::debug!(operation = request.id.operation(), "replayed");
-                replay(stored, &self.defaults)
-            }
-            Ok((Claimed::Mismatch, _)) => Err(Problem::Mismatch),
-            Ok((Claimed::InFlight, _)) => Err(Problem::InFlight),
-            Ok((Claimed::Held, _)) => Err(Problem::OutcomeUnknown),
+            Ok((refused, _)) => self.refuse(&request.id, refused),
             Err(error) => {
                 drop(gate);
                 if error.may_have_happened() {
                     self.tasks.spawn(Arc::clone(&self).take_back(claim, sent_at));
                 }
                 Self::admit_unguarded(&request, &error)?;
-                Ok(execute(None).await)
+                execute(Granted::default()).await.answer()
             }
+        }
+    }
+
+    /// The right to ask the store about the record, unless it is being executed here.
+    pub(crate) async fn enter(&self, request: &GuardedRequest) -> Result<Gate, Problem> {
+        // Whoever is ahead of us gives up before we have to.
+        match self.running.enter(&request.id).await {
+            Entered::Gate(gate) => Ok(gate),
+            Entered::Executing(other) if other == request.fingerprint => Err(Problem::InFlight),
+            Entered::Executing(_) => Err(Problem::Mismatch),
+        }
+    }
+
+    /// Answers a request that is not to run.
+    pub(crate) fn refuse<B: From<Bytes>>(
+        &self,
+        id: &RecordId,
+        claimed: Claimed,
+    ) -> Result<Response<B>, Problem> {
+        match claimed {
+            Claimed::Completed(stored) => {
+                tracing::debug!(operation = id.operation(), "replayed");
+                replay(stored, &self.defaults)
+            }
+            Claimed::Mismatch => Err(Problem::Mismatch),
+            Claimed::Held => Err(Problem::OutcomeUnknown),
+            // Who was taken over while the claim was on its way is not to run either.
+            Claimed::InFlight | Claimed::Won { .. } => Err(Problem::InFlight),
         }
     }
 
@@ -120,16 +140,12 @@ impl Engine {
     /// The store cannot answer: the endpoint says whether the handler runs all the same.
     fn admit_unguarded(request: &GuardedRequest, error: &StoreError) -> Result<(), Problem> {
         let operation = request.id.operation();
-        let (outage, error) = (error.is_outage(), error as &dyn Error);
         match request.endpoint.on_store_error {
-            OnStoreError::Refuse => {
-                tracing::error!(operation, error, "the store cannot answer: a request was refused");
-                Err(Problem::StoreUnavailable)
-            }
-            OnStoreError::Bypass if !outage => {
+            OnStoreError::Refuse => Err(refused(operation, error)),
+            OnStoreError::Bypass if !error.is_outage() => {
                 tracing::error!(
                     operation,
-                    error,
+                    error = error as &dyn Error,
                     "the record cannot be used: a request was refused"
                 );
                 Err(Problem::StoreUnavailable)
@@ -137,11 +153,18 @@ impl Engine {
             OnStoreError::Bypass => {
                 tracing::warn!(
                     operation,
-                    error,
+                    error = error as &dyn Error,
                     "the store cannot answer: a request runs unguarded"
                 );
                 Ok(())
             }
         }
     }
+}
+
+/// The store cannot answer, and so the handler does not run.
+pub(crate) fn refused(operation: &str, error: &StoreError) -> Problem {
+    let error = error as &dyn Error;
+    tracing::error!(operation, error, "the store cannot answer: a request was refused");
+    Problem::StoreUnavailable
 }

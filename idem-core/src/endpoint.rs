@@ -7,7 +7,11 @@ use http::{
     header::{CONNECTION, DATE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
 };
 
-use crate::{key::KeyFormat, store::Recover};
+use crate::{
+    key::KeyFormat,
+    store::Recover,
+    transaction::{Isolation, TransactionSettings},
+};
 
 /// A limit so that arithmetic on times never overflows, in this process or in a database.
 pub(crate) const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
@@ -95,6 +99,7 @@ pub enum BodyFingerprint {
 /// engine's default.
 #[derive(Clone, Debug)]
 #[must_use]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of the attribute")]
 pub struct Endpoint {
     pub(crate) operation: Option<&'static str>,
     pub(crate) header: Option<&'static str>,
@@ -110,6 +115,13 @@ pub struct Endpoint {
     pub(crate) max_body: Option<usize>,
     pub(crate) max_response: Option<usize>,
     pub(crate) on_store_error: OnStoreError,
+    pub(crate) transactional: bool,
+    pub(crate) isolation: Option<Isolation>,
+    pub(crate) lock_timeout: Option<Duration>,
+    pub(crate) statement_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) commit_on_error: bool,
+    pub(crate) retries: u32,
 }
 
 macro_rules! setters {
@@ -140,6 +152,13 @@ impl Endpoint {
             max_body: None,
             max_response: None,
             on_store_error: OnStoreError::Refuse,
+            transactional: false,
+            isolation: None,
+            lock_timeout: None,
+            statement_timeout: None,
+            idle_timeout: None,
+            commit_on_error: false,
+            retries: 0,
         }
     }
 
@@ -172,6 +191,20 @@ impl Endpoint {
         max_response: usize = Some(max_response);
         /// What happens when the store cannot answer.
         on_store_error: OnStoreError = on_store_error;
+        /// Whether the handler runs in a transaction of the store's database.
+        transactional: bool = transactional;
+        /// How far that transaction is kept apart from others.
+        isolation: Isolation = Some(isolation);
+        /// How long a statement of that transaction waits for a lock.
+        lock_timeout: Duration = Some(lock_timeout);
+        /// How long a statement of that transaction may take.
+        statement_timeout: Duration = Some(statement_timeout);
+        /// How long that transaction may be open without a statement.
+        idle_timeout: Duration = Some(idle_timeout);
+        /// Whether a final answer of 400 or above commits, too.
+        commit_on_error: bool = commit_on_error;
+        /// How many times a handler runs again whose transaction met another one.
+        retries: u32 = retries;
     }
 
     /// The name that replaces method and route template, if there is one.
@@ -198,6 +231,20 @@ impl Endpoint {
     pub const fn covers_query(&self) -> bool {
         self.query
     }
+
+    /// Whether the handler runs in a transaction.
+    pub const fn is_transactional(&self) -> bool {
+        self.transactional
+    }
+
+    pub(crate) fn transaction(&self, defaults: &Defaults) -> TransactionSettings {
+        TransactionSettings {
+            isolation: self.isolation,
+            lock_timeout: self.lock_timeout,
+            statement_timeout: self.statement_timeout,
+            idle_timeout: self.idle_timeout.unwrap_or(defaults.idle_timeout).min(LONGEST),
+        }
+    }
 }
 
 impl Default for Endpoint {
@@ -212,6 +259,7 @@ pub(crate) struct Defaults {
     pub(crate) ttl: Duration,
     pub(crate) failed_ttl: Duration,
     pub(crate) lease: Duration,
+    pub(crate) idle_timeout: Duration,
     pub(crate) keep: Keep,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_response: usize,
@@ -230,6 +278,7 @@ impl Default for Defaults {
             ttl: Duration::from_hours(24),
             failed_ttl: Duration::from_hours(24),
             lease: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(1),
             keep: Keep::DEFAULT,
             max_body: None,
             max_response: 1024 * 1024,

@@ -7,12 +7,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     endpoint::{Defaults, Endpoint},
+    error::StoreError,
     fingerprint::Fingerprint,
     lease::TimedStore,
     problem::Renderer,
     record::RecordId,
     running::Running,
-    store::{Store, StoreError},
+    store::Store,
 };
 
 /// One engine: the store, the settings, and what is going on.

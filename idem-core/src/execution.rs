@@ -6,19 +6,21 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Response;
 use http_body::Body;
-use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
+    crash::crash_point,
     endpoint::Times,
     engine::{Engine, GuardedRequest},
+    error::StoreError,
+    handler::Handled,
     lease::Lease,
     problem::Problem,
     record::{Owner, StoredResponse},
-    response::{mark, stored},
+    response::{Captured, capture, mark_stored},
     running::Executing,
-    store::{Recover, StoreError, Written},
+    store::{Recover, Written},
 };
 
 /// How an execution ended, in the store's terms.
@@ -62,14 +64,14 @@ impl Execution {
     /// Runs the handler and answers once its outcome is written down.
     pub(crate) async fn run<B>(
         self,
-        handler: impl Future<Output = Response<B>>,
+        handler: impl Future<Output = Handled<B>>,
     ) -> Result<Response<B>, Problem>
     where
         B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
     {
-        let work = async { self.capture(handler.await).await };
-        let recover = self.request.endpoint.recover;
-        let (ending, answer) = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        let work = AssertUnwindSafe(self.work(handler)).catch_unwind().await;
+        let (ending, answer) = work.unwrap_or_else(|_| {
+            let recover = self.request.endpoint.recover;
             let operation = self.request.id.operation();
             tracing::error!(operation, ?recover, "a handler panicked");
             let ending = match recover {
@@ -78,13 +80,14 @@ impl Execution {
             };
             (ending, Err(Problem::HandlerPanicked { recover }))
         });
+        crash_point("idem::after-handler");
         let can_be_replayed = matches!(&ending, Ending::Completed(it) if it.body.is_some());
-        let marker = self.engine.defaults.stored_header.clone().filter(|_| can_be_replayed);
-        match self.settle(ending).await {
+        let engine = Arc::clone(&self.engine);
+        let settled = self.settle(ending).await;
+        crash_point("idem::after-record");
+        match settled {
             Settled::Written(Written::Accepted) => answer.map(|mut response| {
-                if let Some(marker) = &marker {
-                    mark(response.headers_mut(), marker);
-                }
+                mark_stored(&mut response, can_be_replayed, &engine.defaults);
                 response
             }),
             Settled::Later => answer,
@@ -93,32 +96,27 @@ impl Execution {
         }
     }
 
-    /// What is recorded of a handler's response, and what its client gets.
-    async fn capture<B>(&self, response: Response<B>) -> (Ending, Result<Response<B>, Problem>)
+    /// Runs the handler; says what is to be recorded, and what its client gets.
+    async fn work<B>(
+        &self,
+        handler: impl Future<Output = Handled<B>>,
+    ) -> (Ending, Result<Response<B>, Problem>)
     where
         B: Body<Data = Bytes> + From<Bytes>,
     {
-        let defaults = &self.engine.defaults;
-        let endpoint = self.request.endpoint;
-        let keep = endpoint.keep.as_ref().unwrap_or(&defaults.keep);
-        if !keep.is_final(response.status()) {
-            return (Ending::Failed, Ok(response));
-        }
-        let max_response = endpoint.max_response.unwrap_or(defaults.max_response);
-        let (parts, body) = response.into_parts();
-        let mut record = stored(&parts, defaults);
-        let fits = |size| usize::try_from(size).is_ok_and(|size| size <= max_response);
-        if !body.size_hint().exact().is_some_and(fits) {
-            return (Ending::Completed(record), Ok(Response::from_parts(parts, body)));
-        }
-        let Ok(body) = body.collect().await else {
-            let operation = self.request.id.operation();
-            tracing::error!(operation, "a response body broke off while it was read");
-            return (Ending::Completed(record), Err(Problem::ResponseNotKept));
+        let response = match handler.await {
+            Handled::Answered(response) => response,
+            Handled::Conflict => return (Ending::Failed, Err(Problem::TransactionConflict)),
         };
-        let body = body.to_bytes();
-        record.body = Some(body.clone());
-        (Ending::Completed(record), Ok(Response::from_parts(parts, B::from(body))))
+        match capture(response, self.request.endpoint, &self.engine.defaults).await {
+            Captured::Final(record, response) => (Ending::Completed(record), Ok(response)),
+            Captured::NotFinal(response) => (Ending::Failed, Ok(response)),
+            Captured::BrokeOff(record) => {
+                let operation = self.request.id.operation();
+                tracing::error!(operation, "a response body broke off while it was read");
+                (Ending::Completed(record), Err(Problem::ResponseNotKept))
+            }
+        }
     }
 
     /// Writes the ending down. While the store is down, goes on in the background, with the lease

@@ -9,9 +9,9 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use crate::{
-    attempt::Attempt,
     endpoint::Endpoint,
     engine::{Engine, GuardedRequest, warn_of},
+    handler::{Granted, Handled},
     problem::{Problem, ProblemContext},
     store::{NoTransactions, Recover},
 };
@@ -32,7 +32,8 @@ impl<D> Idem<D> {
     /// Answers a request: executes it if its claim is won, and otherwise replays or refuses.
     ///
     /// The execution runs in a task of its own and goes on when the returned future is dropped.
-    /// `execute` gets `None` when the endpoint allowed it to run unguarded while the store is down.
+    /// `execute` gets no attempt when the endpoint allowed it to run unguarded while the store is
+    /// down. It is called again only where the endpoint allows [`retries`](Endpoint::retries).
     ///
     /// # Errors
     ///
@@ -45,14 +46,51 @@ impl<D> Idem<D> {
     ) -> Result<Response<B>, Problem>
     where
         B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
-        F: FnOnce(Option<Attempt>) -> Fut + Send + 'static,
-        Fut: Future<Output = Response<B>> + Send + 'static,
+        F: FnMut(Granted) -> Fut + Send + 'static,
+        Fut: Future<Output = Handled<B>> + Send + 'static,
     {
-        let id = request.id.clone();
-        let task = Arc::clone(&self.engine).claim_and_run(request, execute);
+        let operation = request.id.operation().to_owned();
+        let engine = Arc::clone(&self.engine);
+        if request.endpoint.is_transactional() {
+            self.spawn(&operation, engine.begin_and_run(request, execute)).await
+        } else {
+            self.spawn(&operation, engine.claim_and_run(request, execute)).await
+        }
+    }
+
+    /// Answers a request that has no key and needs none: in the caller's own task, or in a
+    /// transaction and a task of its own if its handler takes one.
+    ///
+    /// # Errors
+    ///
+    /// The [`Problem`] to [`render`](Self::render) when there is no answer.
+    pub async fn answer_unguarded<B, F, Fut>(
+        &self,
+        endpoint: &'static Endpoint,
+        mut execute: F,
+    ) -> Result<Response<B>, Problem>
+    where
+        B: Send + 'static,
+        F: FnMut(Granted) -> Fut + Send + 'static,
+        Fut: Future<Output = Handled<B>> + Send + 'static,
+    {
+        if endpoint.is_transactional() {
+            let engine = Arc::clone(&self.engine);
+            self.spawn("a request without a key", engine.run_in_unguarded(endpoint, execute)).await
+        } else {
+            execute(Granted::default()).await.answer()
+        }
+    }
+
+    /// Runs in a task that nobody can drop, and that [`drain`](Self::drain) waits for.
+    async fn spawn<T: Send + 'static>(
+        &self,
+        operation: &str,
+        task: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
         self.engine.tasks.spawn(task.in_current_span()).await.unwrap_or_else(|error| {
             // A guarded handler's panic was caught; what it said may be about the request.
-            let (operation, panicked) = (id.operation(), error.is_panic());
+            let panicked = error.is_panic();
             tracing::error!(operation, panicked, "an unguarded execution was cut off");
             Err(Problem::HandlerPanicked { recover: Recover::Retry })
         })

@@ -7,8 +7,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 use crate::{
+    error::StoreError,
     record::Owner,
-    store::{Store, StoreError, Written},
+    store::{Store, Written},
 };
 
 /// The store with a bound on how long an answer may take.

@@ -8,10 +8,13 @@
 mod attempt;
 mod builder;
 mod claiming;
+mod crash;
 mod endpoint;
 mod engine;
+mod error;
 mod execution;
 mod fingerprint;
+mod handler;
 mod idem;
 mod key;
 mod lease;
@@ -26,7 +29,12 @@ mod store;
 mod sync;
 #[cfg(test)]
 mod test_support;
+mod transaction;
+mod transactional;
 
+/// Not a public interface: what the other crates of Idem call.
+#[doc(hidden)]
+pub use crate::crash::crash_point;
 #[cfg(feature = "memory")]
 pub use crate::memory::MemoryStore;
 pub use crate::{
@@ -34,11 +42,14 @@ pub use crate::{
     builder::{Builder, ConfigError},
     endpoint::{BodyFingerprint, Endpoint, Keep, OnStoreError},
     engine::GuardedRequest,
+    error::StoreError,
     fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError},
+    handler::{Granted, Handled},
     idem::Idem,
     key::{IdempotencyKey, KeyError, KeyFormat, MAX_KEY_LEN},
     problem::{Problem, ProblemContext},
     record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
     scope::{Scope, ScopeValue, ScopeWriter},
-    store::{Claim, Claimed, NoTransactions, Recover, Store, StoreError, Written},
+    store::{Begin, Begun, Claim, Claimed, NoTransactions, Recover, Store, Written},
+    transaction::{Ended, Isolation, OpenTransaction, Recorded, TransactionSettings},
 };

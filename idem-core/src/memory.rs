@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
+    error::StoreError,
     fingerprint::Fingerprint,
     record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
-    store::{Claim, Claimed, NoTransactions, Recover, Store, StoreError, Written},
+    store::{Claim, Claimed, NoTransactions, Recover, Store, Written},
     sync::lock,
 };
 

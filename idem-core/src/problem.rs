@@ -42,8 +42,19 @@ pub enum Problem {
     OutcomeUnknown,
     /// 409: the request was executed, but its answer was too large or streamed and was not kept.
     ResponseNotKept,
-    /// 503: the store cannot answer; nothing was executed.
+    /// 503: the store cannot answer; the request had no effect.
     StoreUnavailable,
+    /// 503: the transaction met another one and was rolled back.
+    TransactionConflict,
+    /// 503: the database did not say whether the transaction was committed.
+    CommitUnknown,
+    /// 500: the transaction was not committed, because a statement of the handler had failed or the
+    /// database refused to.
+    NotCommitted,
+    /// 500: the handler ended its transaction itself. What it committed stays, without a record.
+    TransactionEnded,
+    /// 500: the handler let its transaction outlive it. Nothing was committed.
+    TransactionEscaped,
     /// 500: the handler panicked.
     HandlerPanicked {
         /// Whether a retry executes again, or the record is held.
@@ -65,10 +76,15 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Mismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::InFlight | Self::OutcomeUnknown | Self::ResponseNotKept => StatusCode::CONFLICT,
-            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HandlerPanicked { .. } | Self::OperationUnknown | Self::FingerprintFailed => {
-                StatusCode::INTERNAL_SERVER_ERROR
+            Self::StoreUnavailable | Self::TransactionConflict | Self::CommitUnknown => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::HandlerPanicked { .. }
+            | Self::NotCommitted
+            | Self::TransactionEnded
+            | Self::TransactionEscaped
+            | Self::OperationUnknown
+            | Self::FingerprintFailed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -84,6 +100,11 @@ impl Problem {
             Self::OutcomeUnknown => "outcome-unknown",
             Self::ResponseNotKept => "response-not-kept",
             Self::StoreUnavailable => "store-unavailable",
+            Self::TransactionConflict => "transaction-conflict",
+            Self::CommitUnknown => "commit-unknown",
+            Self::NotCommitted => "not-committed",
+            Self::TransactionEnded => "transaction-ended",
+            Self::TransactionEscaped => "transaction-escaped",
             Self::HandlerPanicked { .. } => "handler-panicked",
             Self::OperationUnknown => "operation-unknown",
             Self::FingerprintFailed => "fingerprint-failed",
@@ -107,7 +128,12 @@ impl Problem {
             Self::OutcomeUnknown => "Outcome unknown",
             Self::ResponseNotKept => "Response not kept",
             Self::StoreUnavailable => "Idempotency store unavailable",
-            Self::HandlerPanicked { .. } => "Request failed",
+            Self::TransactionConflict => "Transaction conflict",
+            Self::CommitUnknown => "Commit not confirmed",
+            Self::HandlerPanicked { .. }
+            | Self::NotCommitted
+            | Self::TransactionEnded
+            | Self::TransactionEscaped => "Request failed",
             Self::OperationUnknown => "Endpoint misconfigured",
             Self::FingerprintFailed => "Request not comparable",
         }
@@ -140,7 +166,22 @@ impl Problem {
                                       executed again; its answer was not kept."
                 .into(),
             Self::StoreUnavailable => "Whether this request is a duplicate cannot be told right \
-                                       now, so it was not executed. Retry with the same key."
+                                       now, so it had no effect. Retry with the same key."
+                .into(),
+            Self::TransactionConflict => "The request met another one that works on the same \
+                                          data, and had no effect. Retry with the same key."
+                .into(),
+            Self::CommitUnknown => "Whether the request had its effect cannot be told right now. \
+                                    Retry with the same key to find out."
+                .into(),
+            Self::NotCommitted => "The request failed unexpectedly and had no effect. It may be \
+                                   retried with the same key."
+                .into(),
+            Self::TransactionEnded => "The request failed unexpectedly: its handler ended the \
+                                       transaction itself, so that nothing was recorded."
+                .into(),
+            Self::TransactionEscaped => "The request failed unexpectedly and had no effect: its \
+                                         handler let the transaction outlive it."
                 .into(),
             Self::HandlerPanicked { recover: Recover::Retry } => {
                 "The request failed unexpectedly. It may be retried with the same key.".into()
@@ -162,7 +203,13 @@ impl Problem {
     /// Whether a retry with the same key can succeed without any other change, so that the answer
     /// carries `Retry-After`.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::InFlight | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::InFlight
+                | Self::StoreUnavailable
+                | Self::TransactionConflict
+                | Self::CommitUnknown
+        )
     }
 }
 

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONNECTION, response::Parts};
+use http_body::Body;
+use http_body_util::BodyExt;
 
 use crate::{
-    endpoint::{Defaults, HOP_BY_HOP},
+    endpoint::{Defaults, Endpoint, HOP_BY_HOP},
     problem::Problem,
     record::StoredResponse,
 };
@@ -24,8 +26,57 @@ pub(crate) fn replay<B: From<Bytes>>(
     Ok(response)
 }
 
+/// What a handler's response means for its record, and what its client gets.
+pub(crate) enum Captured<B> {
+    /// To be recorded and replayed.
+    Final(StoredResponse, Response<B>),
+    /// A retry executes again.
+    NotFinal(Response<B>),
+    /// Final, but the body broke off while it was read.
+    BrokeOff(StoredResponse),
+}
+
+/// Reads the response as far as it is to be kept.
+pub(crate) async fn capture<B>(
+    response: Response<B>,
+    endpoint: &Endpoint,
+    defaults: &Defaults,
+) -> Captured<B>
+where
+    B: Body<Data = Bytes> + From<Bytes>,
+{
+    let keep = endpoint.keep.as_ref().unwrap_or(&defaults.keep);
+    if !keep.is_final(response.status()) {
+        return Captured::NotFinal(response);
+    }
+    let max_response = endpoint.max_response.unwrap_or(defaults.max_response);
+    let (parts, body) = response.into_parts();
+    let mut record = stored(&parts, defaults);
+    let fits = |size| usize::try_from(size).is_ok_and(|size| size <= max_response);
+    if !body.size_hint().exact().is_some_and(fits) {
+        return Captured::Final(record, Response::from_parts(parts, body));
+    }
+    let Ok(body) = body.collect().await else {
+        return Captured::BrokeOff(record);
+    };
+    let body = body.to_bytes();
+    record.body = Some(body.clone());
+    Captured::Final(record, Response::from_parts(parts, B::from(body)))
+}
+
+/// Sets the marker of an answer that was recorded, if there is one and the answer can be replayed.
+pub(crate) fn mark_stored<B>(
+    response: &mut Response<B>,
+    can_be_replayed: bool,
+    defaults: &Defaults,
+) {
+    if let Some(marker) = defaults.stored_header.as_ref().filter(|_| can_be_replayed) {
+        mark(response.headers_mut(), marker);
+    }
+}
+
 /// Everything of a response but its body.
-pub(crate) fn stored(parts: &Parts, defaults: &Defaults) -> StoredResponse {
+fn stored(parts: &Parts, defaults: &Defaults) -> StoredResponse {
     let headers = parts
         .headers
         .iter()
@@ -49,6 +100,6 @@ fn is_kept(name: &HeaderName, of: &HeaderMap, defaults: &Defaults) -> bool {
 }
 
 /// Sets a marker header.
-pub(crate) fn mark(headers: &mut HeaderMap, marker: &HeaderName) {
+fn mark(headers: &mut HeaderMap, marker: &HeaderName) {
     headers.insert(marker, HeaderValue::from_static("true"));
 }

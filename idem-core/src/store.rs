@@ -1,12 +1,14 @@
 //! Stores: where records live.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
+    error::StoreError,
     fingerprint::Fingerprint,
     record::{Fence, Owner, Record, RecordId, StoredResponse},
+    transaction::{OpenTransaction, TransactionSettings},
 };
 
 /// Marks a store that has no transactions to lend to handlers.
@@ -78,6 +80,33 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that is current and in flight.
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError>;
 
+    /// Begins a transaction for an execution, if the record lets it run. The verdict is that of
+    /// [`claim`](Self::claim); a claim that is won writes nothing, and lets others see that the
+    /// record is [in flight](Claimed::InFlight) for as long as the transaction is open.
+    ///
+    /// A store whose [`Database`](Self::Database) is not [`NoTransactions`] implements it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoTransactions`] from a store that does not.
+    async fn begin(&self, begin: &Begin) -> Result<Begun, StoreError> {
+        let _ = begin;
+        Err(StoreError::NoTransactions)
+    }
+
+    /// Begins a transaction for a request that needs no record.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    async fn begin_unguarded(
+        &self,
+        settings: &TransactionSettings,
+    ) -> Result<Box<dyn OpenTransaction>, StoreError> {
+        let _ = settings;
+        Err(StoreError::NoTransactions)
+    }
+
     /// Reads a record that has not expired.
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
@@ -121,6 +150,17 @@ impl Store for Arc<dyn Store> {
 
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
         (**self).release(owner).await
+    }
+
+    async fn begin(&self, begin: &Begin) -> Result<Begun, StoreError> {
+        (**self).begin(begin).await
+    }
+
+    async fn begin_unguarded(
+        &self,
+        settings: &TransactionSettings,
+    ) -> Result<Box<dyn OpenTransaction>, StoreError> {
+        (**self).begin_unguarded(settings).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -177,6 +217,33 @@ pub enum Claimed {
     Held,
 }
 
+/// What an execution asks of a store that is to begin its transaction.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The record and the attempt that wants it.
+    pub owner: Owner,
+    /// What the request asks for.
+    pub fingerprint: Fingerprint,
+    /// How the transaction behaves.
+    pub settings: TransactionSettings,
+}
+
+/// A store's verdict on the beginning of an execution in a transaction.
+#[derive(Debug)]
+pub enum Begun {
+    /// The request runs, in this transaction.
+    Won {
+        /// Grows with each claim.
+        fence: Fence,
+        /// Executions so far that left a trace, and this one.
+        number: u32,
+        /// The transaction.
+        transaction: Box<dyn OpenTransaction>,
+    },
+    /// Any verdict but that it is won; no transaction is open.
+    Refused(Claimed),
+}
+
 /// Whether a store accepted the write of an owner.
 #[must_use = "a stale owner must not go on as if it had written"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,64 +258,5 @@ impl Written {
     /// From whether a statement hit its row.
     pub const fn from_hit(hit: bool) -> Self {
         if hit { Self::Accepted } else { Self::Stale }
-    }
-}
-
-/// Why a store could not answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The store did not answer in time; the operation may have happened.
-    #[error("the store did not answer within {0:?}")]
-    Timeout(Duration),
-    /// The database or the connection to it failed; the operation may have happened.
-    #[error("the store is unavailable")]
-    Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// The store could not even be asked; nothing was written.
-    #[error("the store cannot be reached")]
-    Unreachable(#[source] Box<dyn Error + Send + Sync>),
-    /// Too many claims of one record at once; nothing was written.
-    #[error("the claim was still contended after {0} tries")]
-    Contended(u32),
-    /// The store is at its bound and holds nothing that may be dropped; nothing was written.
-    #[error("the store is full: {limit}")]
-    Full {
-        /// The bound that was reached.
-        limit: String,
-    },
-    /// The record was written by another version of Idem.
-    #[error(
-        "the record has format version {0}, this build knows {known}; update this server, or roll \
-         back the one that wrote it",
-        known = crate::record::RECORD_VERSION
-    )]
-    UnknownVersion(i16),
-    /// A stored value is not what this build wrote.
-    #[error("the stored record is damaged: {0}")]
-    Damaged(&'static str),
-}
-
-impl StoreError {
-    /// Wraps an error of a database driver.
-    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable(source.into())
-    }
-
-    /// Wraps an error of a database driver that came before anything was sent.
-    pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unreachable(source.into())
-    }
-
-    /// Whether it is the store that fails, and not what it holds or how it is used.
-    pub const fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Timeout(_) | Self::Unavailable(_) | Self::Unreachable(_) | Self::Full { .. }
-        )
-    }
-
-    /// Whether the operation may have happened although it failed.
-    pub const fn may_have_happened(&self) -> bool {
-        matches!(self, Self::Timeout(_) | Self::Unavailable(_))
     }
 }

@@ -1,0 +1,256 @@
+//! Executions in a transaction: begin → run → commit effects and record → answer.
+
+use std::{error::Error, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::Response;
+use http_body::Body;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::{
+    attempt::Attempt,
+    claiming::refused,
+    crash::crash_point,
+    endpoint::{Endpoint, Times},
+    engine::{Engine, GuardedRequest},
+    error::StoreError,
+    handler::{Granted, Handled},
+    problem::Problem,
+    record::{Owner, StoredResponse},
+    response::{Captured, capture, mark_stored},
+    store::{Begin, Begun, Recover},
+    transaction::{Ended, OpenTransaction, Recorded},
+};
+
+/// How a transaction is to end.
+enum Close {
+    /// With this record, where there is one.
+    Commit(Option<StoredResponse>),
+    /// Rolled back, and the answer recorded.
+    Reject(StoredResponse),
+    RollBack,
+}
+
+/// What came of one run of the handler.
+enum Ran<B> {
+    Over(Result<Response<B>, Problem>),
+    /// Rolled back: it met another transaction.
+    Conflict,
+    /// Rolled back: another execution's answer counts.
+    Superseded,
+}
+
+impl<B> From<Problem> for Ran<B> {
+    fn from(problem: Problem) -> Self {
+        Self::Over(Err(problem))
+    }
+}
+
+impl Engine {
+    /// Begins a transaction if the request's record lets it run, and lets the handler's writes and
+    /// the record commit together.
+    pub(crate) async fn begin_and_run<B, F, Fut>(
+        self: Arc<Self>,
+        request: GuardedRequest,
+        mut execute: F,
+    ) -> Result<Response<B>, Problem>
+    where
+        B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
+        F: FnMut(Granted) -> Fut,
+        Fut: Future<Output = Handled<B>>,
+    {
+        crash_point("idem::before-claim");
+        let gate = self.enter(&request).await?;
+        let mut begun = self.begin(&request).await?;
+        let is_won = matches!(begun, Begun::Won { .. });
+        let _executing = is_won.then(|| gate.execute(request.fingerprint));
+        let mut runs_left = request.endpoint.retries.saturating_add(1);
+        loop {
+            let (attempt, transaction) = match begun {
+                Begun::Refused(claimed) => return self.refuse(&request.id, claimed),
+                Begun::Won { transaction, .. } if runs_left == 0 => {
+                    drop(transaction);
+                    return Err(Problem::TransactionConflict);
+                }
+                Begun::Won { fence, number, transaction } => {
+                    (Attempt::new(request.id.clone(), fence, number), transaction)
+                }
+            };
+            crash_point("idem::after-claim");
+            runs_left -= 1;
+            match self.run_in(transaction, &request, attempt, &mut execute).await {
+                Ran::Over(answer) => return answer,
+                Ran::Conflict if runs_left > 0 => sleep(pause()).await,
+                Ran::Conflict => {}
+                Ran::Superseded => runs_left = 0,
+            }
+            begun = self.begin(&request).await?;
+        }
+    }
+
+    async fn begin(&self, request: &GuardedRequest) -> Result<Begun, Problem> {
+        let begin = Begin {
+            owner: Owner::draw(request.id.clone()),
+            fingerprint: request.fingerprint,
+            settings: request.endpoint.transaction(&self.defaults),
+        };
+        let answer = self.store.within(self.store.store.begin(&begin)).await;
+        answer.map_err(|error| refused(request.id.operation(), &error))
+    }
+
+    async fn run_in<B, F, Fut>(
+        &self,
+        mut transaction: Box<dyn OpenTransaction>,
+        request: &GuardedRequest,
+        attempt: Attempt,
+        execute: &mut F,
+    ) -> Ran<B>
+    where
+        B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
+        F: FnMut(Granted) -> Fut,
+        Fut: Future<Output = Handled<B>>,
+    {
+        let (endpoint, operation) = (request.endpoint, request.id.operation());
+        let granted = Granted::transaction_of(Some(attempt), transaction.lend());
+        let work = async {
+            match execute(granted).await {
+                Handled::Answered(it) => Some(capture(it, endpoint, &self.defaults).await),
+                Handled::Conflict => None,
+            }
+        };
+        let worked = AssertUnwindSafe(work).catch_unwind().await;
+        crash_point("idem::after-handler");
+        let (close, ran) = match worked {
+            Ok(Some(Captured::Final(record, response))) => {
+                let is_error = response.status().as_u16() >= 400;
+                let close = if is_error && !endpoint.commit_on_error {
+                    Close::Reject(record)
+                } else {
+                    Close::Commit(Some(record))
+                };
+                (close, Ran::Over(Ok(response)))
+            }
+            Ok(Some(Captured::NotFinal(response))) => (Close::RollBack, Ran::Over(Ok(response))),
+            Ok(Some(Captured::BrokeOff(_))) => {
+                tracing::error!(operation, "a response body broke off while it was read");
+                (Close::RollBack, Problem::NotCommitted.into())
+            }
+            Ok(None) => (Close::RollBack, Ran::Conflict),
+            Err(_) => (Close::RollBack, panicked(operation).into()),
+        };
+        let ttl = Times::of(endpoint, &self.defaults).ttl;
+        let ran = self.close(transaction, close, ttl, ran, operation).await;
+        crash_point("idem::after-commit");
+        ran
+    }
+
+    /// Runs a handler that takes a transaction and needs no record: committed below 400, rolled back
+    /// otherwise.
+    pub(crate) async fn run_in_unguarded<B, F, Fut>(
+        self: Arc<Self>,
+        endpoint: &'static Endpoint,
+        mut execute: F,
+    ) -> Result<Response<B>, Problem>
+    where
+        F: FnMut(Granted) -> Fut,
+        Fut: Future<Output = Handled<B>>,
+    {
+        const OPERATION: &str = "a request without a key";
+        let settings = endpoint.transaction(&self.defaults);
+        let begun = self.store.within(self.store.store.begin_unguarded(&settings)).await;
+        let mut transaction = begun.map_err(|error| refused(OPERATION, &error))?;
+        let granted = Granted::transaction_of(None, transaction.lend());
+        let worked = AssertUnwindSafe(async { execute(granted).await }).catch_unwind().await;
+        let (close, ran) = match worked {
+            Ok(Handled::Answered(response)) if response.status().as_u16() < 400 => {
+                (Close::Commit(None), Ran::Over(Ok(response)))
+            }
+            Ok(Handled::Answered(response)) => (Close::RollBack, Ran::Over(Ok(response))),
+            Ok(Handled::Conflict) => (Close::RollBack, Ran::Conflict),
+            Err(_) => (Close::RollBack, panicked(OPERATION).into()),
+        };
+        match self.close(transaction, close, Duration::ZERO, ran, OPERATION).await {
+            Ran::Over(answer) => answer,
+            Ran::Conflict | Ran::Superseded => Err(Problem::TransactionConflict),
+        }
+    }
+
+    /// Ends the transaction, and says what its end makes of the handler's answer.
+    async fn close<B>(
+        &self,
+        transaction: Box<dyn OpenTransaction>,
+        close: Close,
+        ttl: Duration,
+        mut ran: Ran<B>,
+        operation: &str,
+    ) -> Ran<B> {
+        let ended = match &close {
+            Close::Commit(record) => {
+                let record = record.as_ref().map(|response| Recorded { response, ttl });
+                self.store.within(transaction.commit(record)).await
+            }
+            Close::Reject(response) => {
+                self.store.within(transaction.reject(Recorded { response, ttl })).await
+            }
+            Close::RollBack => self.store.within(transaction.roll_back()).await,
+        };
+        match ended {
+            Ok(Ended::Done) => {
+                let (Close::Commit(Some(record)) | Close::Reject(record)) = close else {
+                    return ran;
+                };
+                if let Ran::Over(Ok(response)) = &mut ran {
+                    mark_stored(response, record.body.is_some(), &self.defaults);
+                }
+                ran
+            }
+            Ok(Ended::Superseded) => Ran::Superseded,
+            Ok(Ended::Conflict) => Ran::Conflict,
+            Ok(Ended::Escaped) => {
+                tracing::error!(
+                    operation,
+                    "a handler let its `Tx` outlive it: nothing was committed; do not move it into \
+                     a task, a stream or a static"
+                );
+                Problem::TransactionEscaped.into()
+            }
+            Ok(Ended::EndedByHandler) => {
+                tracing::error!(
+                    operation,
+                    "a handler ended its transaction itself: no record was written; leave `COMMIT` \
+                     and `ROLLBACK` to its answer"
+                );
+                Problem::TransactionEnded.into()
+            }
+            Ok(Ended::Refused(error)) => {
+                tracing::error!(operation, error = &*error as &dyn Error, "nothing was committed");
+                Problem::NotCommitted.into()
+            }
+            Ok(Ended::Unknown) => commit_unknown(operation),
+            // A database that fails meanwhile rolls back, too.
+            Err(_) if matches!(close, Close::RollBack) => ran,
+            Err(StoreError::Timeout(_)) if matches!(close, Close::Commit(_)) => {
+                commit_unknown(operation)
+            }
+            Err(error) => refused(operation, &error).into(),
+        }
+    }
+}
+
+fn commit_unknown<B>(operation: &str) -> Ran<B> {
+    tracing::error!(operation, "the database did not say whether a transaction was committed");
+    Problem::CommitUnknown.into()
+}
+
+fn panicked(operation: &str) -> Problem {
+    tracing::error!(operation, "a handler panicked; its transaction is rolled back");
+    Problem::HandlerPanicked { recover: Recover::Retry }
+}
+
+/// Apart by chance, so that those who met do not meet again.
+fn pause() -> Duration {
+    let chance = Uuid::new_v4().as_u128() % 20;
+    Duration::from_millis(5 + u64::try_from(chance).unwrap_or_default())
+}
