@@ -13,8 +13,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Uri, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError};
 use idem_core::{
-    Attempt, BodyFingerprint, Endpoint, Fingerprint, FingerprintBuilder, FingerprintError,
-    GuardedRequest, Idem, IdempotencyKey, Problem, RecordId, Scope, ScopeValue, ScopeWriter,
+    BodyFingerprint, Endpoint, Fingerprint, FingerprintBuilder, FingerprintError, Granted,
+    GuardedRequest, Handled, Idem, IdempotencyKey, Problem, RecordId, Scope, ScopeValue,
+    ScopeWriter,
 };
 use serde::Serialize;
 
@@ -182,11 +183,11 @@ impl<D> Edge<D> {
         run: F,
     ) -> Response
     where
-        F: FnOnce(Option<Attempt>) -> Fut + Send + 'static,
-        Fut: Future<Output = Response> + Send + 'static,
+        F: FnMut(Granted) -> Fut + Send + 'static,
+        Fut: Future<Output = Handled<Body>> + Send + 'static,
     {
         let answer = match asked {
-            None => return run(None).await,
+            None => self.idem.answer_unguarded(self.endpoint, run).await,
             Some(Ok(request)) => self.idem.answer(request, run).await,
             Some(Err(problem)) => Err(problem),
         };
@@ -293,7 +294,102 @@ impl<T: IntoResponse> Respond for T {
     }
 }
 
-/// The response that a handler returned.
-pub fn respond(answer: impl Respond) -> Response {
-    answer.respond()
+/// What a handler returned; `is_conflict` says whether it is an error that another run may not have.
+pub fn handled(answer: impl Respond, is_conflict: bool) -> Handled<Body> {
+    if is_conflict {
+        return Handled::Conflict;
+    }
+    let response = answer.respond();
+    if response.extensions().get::<TransactionConflict>().is_some() {
+        return Handled::Conflict;
+    }
+    Handled::Answered(response)
+}
+
+/// Marks a response of a handler in a transaction: it failed because its transaction met another
+/// one, and may be run again. Put it into the response's extensions.
+///
+/// Errors that implement [`std::error::Error`] and have the `sqlx` error among their
+/// [sources](std::error::Error::source) need no mark.
+///
+/// ```
+/// use axum::{http::StatusCode, response::{IntoResponse, Response}};
+/// use idem::TransactionConflict;
+///
+/// enum Failure {
+///     Database { is_conflict: bool },
+/// }
+///
+/// impl IntoResponse for Failure {
+///     fn into_response(self) -> Response {
+///         let Self::Database { is_conflict } = self;
+///         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+///         if is_conflict {
+///             response.extensions_mut().insert(TransactionConflict);
+///         }
+///         response
+///     }
+/// }
+/// # let _ = Failure::Database { is_conflict: true }.into_response();
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionConflict;
+
+/// What a handler returned, to be looked at before it becomes a response.
+#[derive(Debug)]
+pub struct Returned<'a, T>(pub &'a T);
+
+/// Sees whether an error was caused by a conflict of transactions. The macro's output calls it on
+/// `&&Returned`, where the more special impl is found first.
+pub trait SeesConflict {
+    /// Whether it was.
+    fn is_conflict(&self) -> bool;
+}
+
+impl<T, E: Error + 'static> SeesConflict for &Returned<'_, Result<T, E>> {
+    fn is_conflict(&self) -> bool {
+        self.0.as_ref().is_err_and(|error| crate::is_conflict(error))
+    }
+}
+
+/// Everything that is no error.
+pub trait SeesNothing {
+    /// It is not.
+    fn is_conflict(&self) -> bool {
+        false
+    }
+}
+
+impl<T> SeesNothing for Returned<'_, T> {}
+
+/// The arguments of a handler that runs once.
+#[derive(Debug)]
+pub struct Once<A>(Option<A>);
+
+/// The arguments of a handler that may run again.
+#[derive(Debug)]
+pub struct Again<A>(A);
+
+impl<A> Once<A> {
+    /// Keeps them for the run.
+    pub const fn new(arguments: A) -> Self {
+        Self(Some(arguments))
+    }
+
+    /// Takes them.
+    pub fn next(&mut self) -> A {
+        self.0.take().expect("only endpoints with `retries` run twice")
+    }
+}
+
+impl<A: Clone> Again<A> {
+    /// Keeps them for every run.
+    pub const fn new(arguments: A) -> Self {
+        Self(arguments)
+    }
+
+    /// Copies them.
+    pub fn next(&mut self) -> A {
+        self.0.clone()
+    }
 }

@@ -9,7 +9,7 @@ use axum_core::{
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
-use idem_core::Attempt;
+use idem_core::{Attempt, Granted};
 
 /// Marks what axum extracts.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct ViaAxum<M = ()>(PhantomData<M>);
 pub struct ViaClaim;
 
 /// The early half of what comes with the claim.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AfterClaim;
 
 /// A state with which every argument but the last can be extracted.
@@ -31,7 +31,7 @@ pub struct AfterClaim;
     note = "an extractor that reads the body, like `Json`, must be the last argument",
     note = "a `State<T>` needs a field of type `T` in a state with `#[derive(axum::extract::FromRef)]`"
 )]
-pub trait ExtractsPart<T, M> {
+pub trait ExtractsPart<T, D, M> {
     /// What is known before the claim.
     type Early: Send + 'static;
 
@@ -40,7 +40,7 @@ pub trait ExtractsPart<T, M> {
     -> impl Future<Output = Result<Self::Early, Response>> + Send;
 
     /// What the handler gets.
-    fn late(early: Self::Early, attempt: &Option<Attempt>) -> T;
+    fn late(early: Self::Early, granted: &mut Granted) -> T;
 
     /// What the attribute's expressions see.
     fn view(early: &Self::Early) -> &T;
@@ -54,7 +54,7 @@ pub trait ExtractsPart<T, M> {
     note = "implement `FromRequestParts<{Self}>` or `FromRequest<{Self}>` for `{T}`",
     note = "a `State<T>` needs a field of type `T` in a state with `#[derive(axum::extract::FromRef)]`"
 )]
-pub trait ExtractsLast<T, M> {
+pub trait ExtractsLast<T, D, M> {
     /// What is known before the claim.
     type Early: Send + 'static;
 
@@ -63,14 +63,14 @@ pub trait ExtractsLast<T, M> {
     -> impl Future<Output = Result<Self::Early, Response>> + Send;
 
     /// What the handler gets.
-    fn late(early: Self::Early, attempt: &Option<Attempt>) -> T;
+    fn late(early: Self::Early, granted: &mut Granted) -> T;
 
     /// What the attribute's expressions see.
     fn view(early: &Self::Early) -> &T;
 }
 
 #[diagnostic::do_not_recommend]
-impl<S, T> ExtractsPart<T, ViaAxum> for S
+impl<S, T, D> ExtractsPart<T, D, ViaAxum> for S
 where
     S: Sync,
     T: FromRequestParts<S> + Send + 'static,
@@ -81,7 +81,7 @@ where
         T::from_request_parts(head, self).await.map_err(IntoResponse::into_response)
     }
 
-    fn late(early: T, _: &Option<Attempt>) -> T {
+    fn late(early: T, _: &mut Granted) -> T {
         early
     }
 
@@ -91,7 +91,7 @@ where
 }
 
 #[diagnostic::do_not_recommend]
-impl<S, T, M> ExtractsLast<T, ViaAxum<M>> for S
+impl<S, T, D, M> ExtractsLast<T, D, ViaAxum<M>> for S
 where
     S: Sync,
     T: FromRequest<S, M> + Send + 'static,
@@ -102,7 +102,7 @@ where
         T::from_request(request, self).await.map_err(IntoResponse::into_response)
     }
 
-    fn late(early: T, _: &Option<Attempt>) -> T {
+    fn late(early: T, _: &mut Granted) -> T {
         early
     }
 
@@ -132,7 +132,7 @@ impl FromClaim for Option<Attempt> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<S, T> ExtractsPart<T, ViaClaim> for S
+impl<S, T, D> ExtractsPart<T, D, ViaClaim> for S
 where
     S: Sync,
     T: FromClaim,
@@ -143,8 +143,8 @@ where
         Ok(AfterClaim)
     }
 
-    fn late(_: AfterClaim, attempt: &Option<Attempt>) -> T {
-        T::from_claim(attempt.clone())
+    fn late(_: AfterClaim, granted: &mut Granted) -> T {
+        T::from_claim(granted.attempt().cloned())
     }
 
     fn view(_: &AfterClaim) -> &T {
@@ -153,7 +153,7 @@ where
 }
 
 #[diagnostic::do_not_recommend]
-impl<S, T> ExtractsLast<T, ViaClaim> for S
+impl<S, T, D> ExtractsLast<T, D, ViaClaim> for S
 where
     S: Sync,
     T: FromClaim,
@@ -164,14 +164,25 @@ where
         Ok(AfterClaim)
     }
 
-    fn late(early: AfterClaim, attempt: &Option<Attempt>) -> T {
-        <S as ExtractsPart<T, ViaClaim>>::late(early, attempt)
+    fn late(early: AfterClaim, granted: &mut Granted) -> T {
+        <S as ExtractsPart<T, D, ViaClaim>>::late(early, granted)
     }
 
     fn view(early: &AfterClaim) -> &T {
-        <S as ExtractsPart<T, ViaClaim>>::view(early)
+        <S as ExtractsPart<T, D, ViaClaim>>::view(early)
     }
 }
+
+/// What can be handed to the handler again.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Clone`, and with `retries` the handler may run again",
+    label = "not `Clone`",
+    note = "derive `Clone` for it, or remove `retries`"
+)]
+pub trait Repeatable: Clone {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Repeatable for T {}
 
 /// Stands where `#[axum::debug_handler]` above the attribute would leave a function behind.
 #[derive(Debug)]
@@ -190,20 +201,23 @@ impl OnlyBelow for NoDebugHandler {}
 /// Checks the order of attributes.
 pub const fn only_below<T: OnlyBelow>(_: &T) {}
 
-/// Tells the macro's output whether a type is what comes with the claim: an inherent constant hides
-/// the one of the trait.
+/// Tells the macro's output what a type is: an inherent constant hides the one of the trait.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<T>);
 
 /// Every other type.
-pub trait NoAttempt {
+pub trait NothingSpecial {
     /// Whether it is an `Attempt`.
     const IS_ATTEMPT: bool = false;
-    /// Whether it is an `Attempt` or an `Option` of one.
+    /// Whether it is an `Attempt`, an `Option` of one, or a `Tx`.
     const COMES_WITH_CLAIM: bool = false;
+    /// Whether it is a `Tx`.
+    const IS_TX: bool = false;
+    /// Whether it is a `Tx` whose database has isolation levels and timeouts to choose.
+    const TAKES_SETTINGS: bool = false;
 }
 
-impl<T> NoAttempt for Probe<T> {}
+impl<T> NothingSpecial for Probe<T> {}
 
 impl Probe<Attempt> {
     /// It is.

@@ -33,12 +33,15 @@
 mod edge;
 mod extract;
 mod state;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod tx;
 
 pub use idem_core::{
-    Attempt, AttemptId, Builder, Claim, Claimed, ConfigError, Fence, Fingerprint, Idem,
-    IdempotencyKey, Keep, KeyError, KeyFormat, NoTransactions, Owner, Problem, ProblemContext,
-    RECORD_VERSION, Record, RecordId, Recover, Scope, ScopeValue, ScopeWriter, State, Store,
-    StoreError, StoredResponse, Written,
+    Attempt, AttemptId, Begin, Begun, Builder, Claim, Claimed, ConfigError, Ended, Fence,
+    Fingerprint, Idem, IdempotencyKey, Isolation, Keep, KeyError, KeyFormat, NoTransactions,
+    OpenTransaction, Owner, Problem, ProblemContext, RECORD_VERSION, Record, RecordId, Recorded,
+    Recover, Scope, ScopeValue, ScopeWriter, State, Store, StoreError, StoredResponse,
+    TransactionSettings, Written,
 };
 /// Makes a type a [`Scope`](trait@Scope).
 ///
@@ -126,26 +129,39 @@ pub use idem_macros::idempotent;
 
 #[cfg(feature = "memory")]
 pub use idem_core::MemoryStore;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub use idem_sqlx::SetupError;
 #[cfg(feature = "postgres")]
 pub use idem_sqlx::{PostgresBuilder, PostgresStore};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use idem_sqlx::{SetupError, Tx, is_conflict};
 #[cfg(feature = "sqlite")]
 pub use idem_sqlx::{SqliteBuilder, SqliteStore};
 
-pub use crate::state::HasEngine;
+pub use crate::{edge::TransactionConflict, state::HasEngine};
+
+/// Without a database there is nothing to conflict.
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+fn is_conflict(_: &(dyn std::error::Error + 'static)) -> bool {
+    false
+}
 
 /// What the macros' output calls. No part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use axum_core::response::Response;
     pub use idem_core::{
-        BodyFingerprint, Endpoint, Keep, KeyFormat, OnStoreError, Recover, ScopeValue,
+        BodyFingerprint, Endpoint, Handled, Isolation, Keep, KeyFormat, OnStoreError, Recover,
+        ScopeValue,
     };
 
     pub use crate::{
-        edge::{Edge, Guarded, ScopeTuple, printable, respond, scope_of},
-        extract::{ExtractsLast, ExtractsPart, NoAttempt, NoDebugHandler, Probe, only_below},
+        edge::{
+            Again, Edge, Guarded, Once, Returned, ScopeTuple, SeesConflict, SeesNothing, handled,
+            printable, scope_of,
+        },
+        extract::{
+            ExtractsLast, ExtractsPart, NoDebugHandler, NothingSpecial, Probe, Repeatable,
+            only_below,
+        },
         state::HasEngine,
     };
 }

@@ -9,7 +9,7 @@ use syn::{
 use crate::errors::{Errors, nearest};
 
 /// Every option there is.
-pub(crate) const OPTIONS: [&str; 15] = [
+pub(crate) const OPTIONS: [&str; 21] = [
     "scope",
     "ttl",
     "operation",
@@ -25,6 +25,12 @@ pub(crate) const OPTIONS: [&str; 15] = [
     "max_body",
     "max_response",
     "on_store_error",
+    "isolation",
+    "lock_timeout",
+    "statement_timeout",
+    "idle_timeout",
+    "commit_on_error",
+    "retries",
 ];
 
 /// One `name = value`.

@@ -23,7 +23,7 @@ use self::{
     original::{on_guarded, original, unguarded},
     values::{fingerprint, scope},
 };
-use crate::{handler::Handler, spec::Spec};
+use crate::spec::Spec;
 
 pub(crate) fn expand(spec: &Spec) -> TokenStream {
     let handler = &spec.handler;
@@ -31,8 +31,8 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
     let original = original(handler, &spec.mentioned, &TokenStream::new());
     let about_debug_handler = about_debug_handler(handler);
     let outer = handler.attrs.iter().filter_map(on_guarded);
-    let head = head(handler, &arguments);
-    let endpoint = endpoint(spec);
+    let head = head(spec, &arguments);
+    let endpoint = endpoint(spec, &arguments);
     let about_types = about_types(spec, &arguments);
     let vars = arguments.iter().map(|it| &it.var);
     let (last, heads) = arguments.split_last().map_or_else(
@@ -42,12 +42,14 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
     let views = spec.mentioned.iter().map(|i| arguments[*i].view(handler));
     let scope = scope(&spec.scope, handler);
     let fingerprint = fingerprint(&spec.fingerprint, handler);
-    let answer = answer(handler, &arguments);
+    let answer = answer(spec, &arguments);
     quote_spanned! {local()=>
         #original
         #about_debug_handler
         #(#outer)*
         #head {
+            #[allow(unused_imports, reason = "an inherent constant may hide it")]
+            use ::idem::__private::NothingSpecial as _;
             static __IDEM_ENDPOINT: ::idem::__private::Endpoint = #endpoint;
             #about_types
             async move {
@@ -76,11 +78,14 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
 }
 
 /// The guarded function without its body.
-fn head(handler: &Handler, arguments: &[Argument<'_>]) -> TokenStream {
+fn head(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
+    let handler = &spec.handler;
     let (name, vis) = (&handler.sig.ident, &handler.vis);
     let guarded = Ident::new("guarded", local().located_at(name.span()));
     let markers = arguments.iter().map(|it| &it.marker);
     let bounds = arguments.iter().map(Argument::bound);
+    let repeatable = spec.options.retries.map(|_| arguments.iter().map(Argument::repeatable));
+    let repeatable = repeatable.into_iter().flatten();
     quote_spanned! {name.span()=>
         #vis fn #name<__S, __D, #(#markers),*>(#guarded: ::idem::__private::Guarded<__S>)
             -> impl ::core::future::Future<Output = ::idem::__private::Response>
@@ -90,11 +95,14 @@ fn head(handler: &Handler, arguments: &[Argument<'_>]) -> TokenStream {
             __S: ::idem::__private::HasEngine<__D>,
             __S: ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#bounds,)*
+            #(#repeatable,)*
     }
 }
 
 /// Runs the handler; at its name, so that a future that is not `Send` is reported there.
-fn answer(handler: &Handler, arguments: &[Argument<'_>]) -> TokenStream {
+fn answer(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
+    let handler = &spec.handler;
+    let runs = Ident::new(if spec.options.retries.is_some() { "Again" } else { "Once" }, local());
     let unguarded = unguarded(handler);
     let lates = arguments.iter().map(Argument::late);
     let vars = arguments.iter().map(|it| &it.var);
@@ -103,12 +111,23 @@ fn answer(handler: &Handler, arguments: &[Argument<'_>]) -> TokenStream {
         ReturnType::Type(_, ty) => ty.span(),
     };
     let returned = Ident::new("returned", at_return);
-    let respond = quote_spanned!(at_return=> ::idem::__private::respond(#returned));
+    let conflict = Ident::new("conflict", local());
+    let answered = quote_spanned!(at_return=> ::idem::__private::handled(#returned, #conflict));
     quote_spanned! {local().located_at(handler.sig.ident.span())=>
-        edge.answer(asked, move |attempt| async move {
-            #(#lates)*
-            let #returned = #unguarded(#(#vars),*).await;
-            #respond
+        let mut runs = ::idem::__private::#runs::new(args);
+        edge.answer(asked, move |mut granted| {
+            let args = runs.next();
+            async move {
+                #(#lates)*
+                let #returned = #unguarded(#(#vars),*).await;
+                let #conflict = {
+                    #[allow(unused_imports, reason = "only one of them is found")]
+                    use ::idem::__private::{SeesConflict as _, SeesNothing as _};
+                    __IDEM_ENDPOINT.is_transactional()
+                        && (&&::idem::__private::Returned(&#returned)).is_conflict()
+                };
+                #answered
+            }
         }).await
     }
 }

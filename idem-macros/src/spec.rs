@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use proc_macro2::Span;
-use syn::{Expr, Result};
+use syn::{Expr, Result, spanned::Spanned};
 
 use crate::{
-    args::Args,
+    args::{Args, OPTIONS},
     errors::Errors,
     expression::{self, Value},
     handler::Handler,
@@ -18,6 +18,11 @@ pub(crate) type Variant = &'static str;
 
 const KEY_FORMATS: [(&str, Variant); 3] = [("any", "Any"), ("uuid", "Uuid"), ("uuid4", "Uuid4")];
 const RECOVER: [(&str, Variant); 2] = [("retry", "Retry"), ("hold", "Hold")];
+const ISOLATION: [(&str, Variant); 3] = [
+    ("read committed", "ReadCommitted"),
+    ("repeatable read", "RepeatableRead"),
+    ("serializable", "Serializable"),
+];
 const ON_STORE_ERROR: [(&str, Variant); 2] = [("refuse", "Refuse"), ("bypass", "Bypass")];
 
 /// A guarded handler, checked.
@@ -58,8 +63,48 @@ pub(crate) struct Options {
     pub(crate) keep: Option<Vec<KeepStep>>,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_response: Option<usize>,
+    pub(crate) isolation: Option<Variant>,
+    pub(crate) lock_timeout: Option<Duration>,
+    pub(crate) statement_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) commit_on_error: Option<bool>,
+    pub(crate) retries: Option<u32>,
+    /// The options that some handlers cannot have, and why.
+    pub(crate) bound: Vec<BoundOption>,
     /// Where an option makes executions possible that have no attempt, and which option that is.
     pub(crate) without_attempt: Option<(&'static str, Span)>,
+}
+
+/// An option that is for some kinds of handlers only, which is for the compiler to find out.
+pub(crate) struct BoundOption {
+    pub(crate) name: &'static str,
+    pub(crate) span: Span,
+    pub(crate) only: Only,
+}
+
+/// Which handlers an option is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Only {
+    /// Those that take no `Tx`, and what to write instead.
+    WithoutTx(&'static str),
+    /// Those that take a `Tx`.
+    WithTx,
+    /// Those that take a `Tx` of a database that has such a setting.
+    WithSettings,
+}
+
+/// What an option is for; `None` for those that every handler can have.
+fn bound(name: &str) -> Option<Only> {
+    Some(match name {
+        "lease" => Only::WithoutTx("a transaction has no lease; see `idle_timeout`"),
+        "recover" => Only::WithoutTx("an execution that was cut off is rolled back"),
+        "failed_ttl" => {
+            Only::WithoutTx("an execution that failed is rolled back and leaves nothing")
+        }
+        "commit_on_error" | "retries" => Only::WithTx,
+        "isolation" | "lock_timeout" | "statement_timeout" | "idle_timeout" => Only::WithSettings,
+        _ => return None,
+    })
 }
 
 impl Spec {
@@ -124,6 +169,14 @@ impl Options {
             }
             _ => None,
         };
+        let bypass = match &on_store_error {
+            Some(Given { value: "Bypass", span }) => Some(BoundOption {
+                name: "on_store_error = \"bypass\"",
+                span: *span,
+                only: Only::WithoutTx("without its store there is no transaction"),
+            }),
+            _ => None,
+        };
         let options = Self {
             failed_ttl: read.plain("failed_ttl", value::duration),
             operation: read.plain("operation", value::name),
@@ -135,6 +188,13 @@ impl Options {
             keep: read.plain("keep", value::keep),
             max_body: read.plain("max_body", value::size),
             max_response: read.plain("max_response", value::size),
+            isolation: read.plain("isolation", |name, expr| value::choice(name, expr, &ISOLATION)),
+            lock_timeout: read.plain("lock_timeout", value::duration),
+            statement_timeout: read.plain("statement_timeout", value::duration),
+            idle_timeout: read.plain("idle_timeout", value::duration),
+            commit_on_error: read.plain("commit_on_error", value::boolean),
+            retries: read.plain("retries", value::number),
+            bound: OPTIONS.into_iter().filter_map(|name| read.bound(name)).chain(bypass).collect(),
             ttl: ttl.as_ref().map(|it| it.value),
             lease: lease.as_ref().map(|it| it.value),
             required: required.map(|it| it.value),
@@ -167,6 +227,11 @@ impl Reader<'_> {
     ) -> Option<Given<T>> {
         let expr = self.args.get(name)?;
         self.errors.take(read(name, expr))
+    }
+
+    fn bound(&self, name: &'static str) -> Option<BoundOption> {
+        let value = self.args.get(name)?;
+        Some(BoundOption { name, span: value.span(), only: bound(name)? })
     }
 
     fn plain<T>(

@@ -67,6 +67,20 @@ pub(crate) fn size(name: &str, expr: &Expr) -> Result<Given<usize>> {
     Ok(given(expr, usize::try_from(bytes).map_err(|_| error())?))
 }
 
+pub(crate) fn number(name: &str, expr: &Expr) -> Result<Given<u32>> {
+    let error = || {
+        let message = format!("`{name}` is a number above 0; write `{name} = 3`, without quotes");
+        Error::new_spanned(expr, message)
+    };
+    match literal(expr) {
+        Some(Lit::Int(number)) => match number.base10_parse() {
+            Ok(value) if value > 0 => Ok(given(expr, value)),
+            _ => Err(error()),
+        },
+        _ => Err(error()),
+    }
+}
+
 pub(crate) fn boolean(name: &str, expr: &Expr) -> Result<Given<bool>> {
     match literal(expr) {
         Some(Lit::Bool(literal)) => Ok(given(expr, literal.value)),

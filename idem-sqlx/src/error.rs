@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use idem_core::StoreError;
+use sqlx::error::DatabaseError;
 
 /// Why a store could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum SetupError {
          pooler that drops startup options"
     )]
     StartupOptions,
+    /// No schema of the search path exists.
+    #[error("the `search_path` names no schema that exists; choose one with `schema`")]
+    NoSchema,
     /// The database lives in memory only.
     #[error(
         "an in-memory SQLite database cannot hold idempotency records: its connections do not see \
@@ -75,4 +79,20 @@ pub(crate) fn check_timeout(timeout: Duration) -> Result<(), SetupError> {
 
 pub(crate) fn check_connections(number: u32) -> Result<(), SetupError> {
     if number == 0 { Err(SetupError::NoConnections) } else { Ok(()) }
+}
+
+/// Whether the database says that two transactions met and one had to go.
+pub(crate) fn is_conflict_of_database(error: &dyn DatabaseError) -> bool {
+    #[cfg(feature = "sqlite")]
+    if error.as_error().is::<sqlx::sqlite::SqliteError>() {
+        return is_busy(error);
+    }
+    matches!(error.code().as_deref(), Some("40001" | "40P01"))
+}
+
+/// `SQLITE_BUSY` and `SQLITE_LOCKED`, whose extended codes have them in their lowest byte.
+#[cfg(feature = "sqlite")]
+pub(crate) fn is_busy(error: &dyn DatabaseError) -> bool {
+    let code = error.code().and_then(|it| it.parse::<u32>().ok());
+    code.is_some_and(|it| matches!(it & 0xff, 5 | 6))
 }

@@ -17,9 +17,13 @@ mod row;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tx;
 
-pub use crate::error::SetupError;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PostgresBuilder, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{SqliteBuilder, SqliteStore};
+pub use crate::{
+    error::SetupError,
+    tx::{Tx, is_conflict},
+};

@@ -2,7 +2,10 @@
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use crate::{names::Names, sql::trusted};
+use crate::{
+    names::{Names, quoted},
+    sql::trusted,
+};
 
 /// One of the files in `migrations/`, written for the default names.
 pub(crate) struct File {
@@ -15,7 +18,7 @@ pub(crate) struct File {
 /// among the application's own.
 pub(crate) fn migrator(files: &[File], names: &Names) -> Migrator {
     let in_schema = match names.schema() {
-        Some(schema) => format!("SET LOCAL search_path TO \"{schema}\";\n"),
+        Some(schema) => format!("SET LOCAL search_path TO {};\n", quoted(schema)),
         None => String::new(),
     };
     let migration = |file: &File| {

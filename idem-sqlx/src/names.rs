@@ -5,7 +5,7 @@ use crate::error::SetupError;
 /// Postgres cuts names at 63 bytes; the longest suffix that we append has 11.
 const MAX_LEN: usize = 48;
 
-/// The records' table, and its schema if one was chosen.
+/// The records' table, and its schema where databases have schemas.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     schema: Option<String>,
@@ -22,6 +22,11 @@ impl Names {
         Ok(Self { schema, table })
     }
 
+    /// The same table in a schema that the database itself named.
+    pub(crate) fn found_in(self, schema: String) -> Self {
+        Self { schema: Some(schema), ..self }
+    }
+
     pub(crate) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
@@ -34,10 +39,15 @@ impl Names {
     pub(crate) fn quoted(&self, suffix: &str) -> String {
         let table = &self.table;
         match &self.schema {
-            Some(schema) => format!(r#""{schema}"."{table}{suffix}""#),
+            Some(schema) => format!(r#"{}."{table}{suffix}""#, quoted(schema)),
             None => format!(r#""{table}{suffix}""#),
         }
     }
+}
+
+/// A name that the database gave us may hold anything.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn is_plain(name: &str) -> bool {
@@ -59,6 +69,8 @@ mod tests {
     fn names_are_quoted_and_qualified() {
         assert_eq!(names(None, "idem").unwrap().quoted(""), r#""idem""#);
         assert_eq!(names(Some("App"), "t").unwrap().quoted("_fence"), r#""App"."t_fence""#);
+        let found = names(None, "t").unwrap().found_in(r#"my "own""#.to_owned());
+        assert_eq!(found.quoted(""), r#""my ""own"""."t""#);
     }
 
     #[test]

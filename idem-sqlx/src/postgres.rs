@@ -4,13 +4,14 @@ mod builder;
 mod connections;
 #[cfg(test)]
 mod plan;
+mod transaction;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Claim, Claimed, Owner, RECORD_VERSION, Record, RecordId, Store, StoreError, StoredResponse,
-    Written,
+    Begin, Begun, Claim, Claimed, OpenTransaction, Owner, RECORD_VERSION, Record, RecordId, Store,
+    StoreError, StoredResponse, TransactionSettings, Written,
 };
 use sqlx::{
     PgPool, Postgres, SqlStr,
@@ -22,7 +23,7 @@ use self::connections::Connections;
 use crate::{
     error::SetupError,
     migrate::{File, migrator},
-    names::Names,
+    names::{Names, quoted},
     row::{COMPLETED, FAILED, HELD, Hit, claimed, record, settled},
     sql::{Dialect, Statements, trusted},
 };
@@ -66,8 +67,12 @@ const FILES: &[File] = &[File {
 pub struct PostgresStore {
     main: Connections,
     renewals: Connections,
+    /// Where handlers' transactions are begun.
+    transactions: PgPool,
     claim: SqlStr,
     sweep: SqlStr,
+    decide: SqlStr,
+    record: SqlStr,
     statements: Arc<Statements<Postgres>>,
     names: Names,
     statement_timeout: Duration,
@@ -86,11 +91,12 @@ impl PostgresStore {
 
     /// A store with settings of its own: `PostgresStore::builder(url.parse()?)`.
     pub fn builder(options: PgConnectOptions) -> PostgresBuilder {
-        PostgresBuilder::new(options)
+        PostgresBuilder::new(options, None)
     }
 
-    /// A store on the same server as an application's pool, with connections of its own. What the
-    /// pool does to its connections in `after_connect` is not done to the store's.
+    /// A store on the same server as an application's pool. The transactions of handlers that take
+    /// a `Tx` are begun on that pool, so that they are what the application's own are; for all else
+    /// the store has connections of its own, to which the pool's `after_connect` does nothing.
     ///
     /// ```no_run
     /// # async fn example(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
@@ -99,38 +105,31 @@ impl PostgresStore {
     /// # }
     /// ```
     pub fn beside(pool: &PgPool) -> PostgresBuilder {
-        PostgresBuilder::new(PgConnectOptions::clone(&pool.connect_options()))
+        PostgresBuilder::new(PgConnectOptions::clone(&pool.connect_options()), Some(pool.clone()))
     }
 
-    fn new(builder: &PostgresBuilder, names: Names) -> Self {
-        let dialect = dialect(&names);
+    /// Connects, and finds out in which schema the tables are: from then on their names are
+    /// qualified, because a handler may change its transaction's `search_path`.
+    async fn open(builder: &PostgresBuilder, names: Names) -> Result<Self, SetupError> {
         let options = builder.startup_options();
         let timeout = builder.statement_timeout;
-        Self {
-            main: Connections::new(options.clone(), builder.max_connections, timeout),
+        let main = Connections::new(options.clone(), builder.max_connections, timeout);
+        let schema = check_session(&main, timeout, &names).await?;
+        let names = if names.schema().is_some() { names } else { names.found_in(schema) };
+        let dialect = dialect(&names);
+        Ok(Self {
+            main,
             renewals: Connections::new(options, 1, timeout),
+            transactions: builder.transactions(),
             claim: claim(&dialect),
             sweep: sweep(&dialect),
+            decide: transaction::decide(&dialect),
+            record: transaction::record(&dialect),
             statements: Arc::new(Statements::new(&dialect)),
             names,
             statement_timeout: timeout,
             options: builder.options.clone(),
-        }
-    }
-
-    async fn check_startup_options(&self) -> Result<(), SetupError> {
-        let setting = "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'";
-        let query = sqlx::query_as(setting);
-        let rows: Vec<(String,)> =
-            tokio::time::timeout(self.statement_timeout, self.main.fetch_once(query))
-                .await
-                .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        let expected = self.statement_timeout.as_millis().to_string();
-        if rows.iter().any(|(it,)| *it == expected) {
-            Ok(())
-        } else {
-            Err(SetupError::StartupOptions)
-        }
+        })
     }
 
     /// Makes the tables, or brings them up to date; several servers may do so at once. What was done
@@ -153,12 +152,35 @@ impl PostgresStore {
             // `CREATE SCHEMA IF NOT EXISTS` needs the right to create it although it is there.
             let exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
             if !sqlx::query_scalar(exists).bind(schema).fetch_one(&pool).await? {
-                migrator.create_schema(format!("\"{schema}\""));
+                migrator.create_schema(quoted(schema));
             }
         }
         migrator.run(&pool).await.map_err(SetupError::Migrate)?;
         pool.close().await;
         Ok(())
+    }
+}
+
+/// Makes sure that our settings are in force, and returns the schema in which our table is or would
+/// be made.
+async fn check_session(
+    main: &Connections,
+    timeout: Duration,
+    names: &Names,
+) -> Result<String, SetupError> {
+    let session = "SELECT setting, coalesce((SELECT nspname FROM pg_class
+            JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE pg_class.oid = to_regclass($1)), current_schema())::text
+        FROM pg_settings WHERE name = 'statement_timeout'";
+    let table = names.quoted("");
+    let query = sqlx::query_as(session).bind(&table);
+    let rows: Vec<(String, Option<String>)> = tokio::time::timeout(timeout, main.fetch_once(query))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    let expected = timeout.as_millis().to_string();
+    match rows.into_iter().find(|(setting, _)| *setting == expected) {
+        Some((_, schema)) => schema.ok_or(SetupError::NoSchema),
+        None => Err(SetupError::StartupOptions),
     }
 }
 
@@ -170,7 +192,7 @@ fn dialect(names: &Names) -> Dialect {
         millisecond: "interval '1 millisecond'",
         greatest: "greatest",
         table: names.quoted(""),
-        fence: format!("nextval('{}')", names.quoted("_fence")),
+        fence: format!("nextval('{}')", names.quoted("_fence").replace('\'', "''")),
     }
 }
 
@@ -256,6 +278,17 @@ impl Store for PostgresStore {
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
         let hits = self.main.fetch(|| self.statements.release(owner)).await?;
         Ok(Written::from_hit(!hits.is_empty()))
+    }
+
+    async fn begin(&self, begin: &Begin) -> Result<Begun, StoreError> {
+        transaction::begin(self, begin).await
+    }
+
+    async fn begin_unguarded(
+        &self,
+        settings: &TransactionSettings,
+    ) -> Result<Box<dyn OpenTransaction>, StoreError> {
+        transaction::begin_unguarded(self, settings).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

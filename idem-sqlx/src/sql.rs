@@ -2,7 +2,9 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use idem_core::{Claim, Owner, RECORD_VERSION, RecordId, Recover, StoredResponse};
+use idem_core::{
+    Begin, Claim, Fingerprint, Owner, RECORD_VERSION, RecordId, Recorded, Recover, StoredResponse,
+};
 use sqlx::{
     AssertSqlSafe, Database, Encode, FromRow, IntoArguments, SqlSafeStr, SqlStr, Type,
     query::QueryAs,
@@ -107,6 +109,86 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// Reads the record inside of a transaction that is to be its execution, and decides.
+    /// `locked` is a select whose column `got` says whether nobody else is at it.
+    pub(crate) fn decide(&self, locked: &str) -> String {
+        let (look, fence) = (self.look(), &self.fence);
+        format!(
+            "WITH locked AS MATERIALIZED ({locked})
+            SELECT verdict, version, CASE verdict WHEN 'won' THEN {fence} ELSE 0 END AS fence,
+                number, status, headers, body
+            FROM (
+                SELECT
+                    CASE
+                        WHEN judged.verdict NOT IN ('expired', 'again') THEN judged.verdict
+                        WHEN got THEN 'won'
+                        ELSE 'in flight'
+                    END AS verdict,
+                    coalesce(version, CAST({RECORD_VERSION} AS smallint)) AS version,
+                    CASE judged.verdict WHEN 'again' THEN number + 1 ELSE 1 END AS number,
+                    status, headers, body
+                FROM locked LEFT JOIN ({look}) AS judged ON true
+            ) AS decided"
+        )
+    }
+
+    /// Writes the record of an execution that ran in a transaction, if `condition` holds, and if
+    /// nobody has completed or claimed the record since its fence was drawn. This decides between
+    /// executions; all that came before only spares the effort.
+    pub(crate) fn record(&self, condition: &str) -> String {
+        let Self { now, table, .. } = self;
+        let (verdict, expiry) = (self.verdict(), self.in_future("$12"));
+        format!(
+            "INSERT INTO {table} AS r (
+                id, operation, scope, key, version, fingerprint, state, hold, attempt, fence,
+                number, created_at, lease_until, expires_at, status, headers, body
+            )
+            SELECT
+                $1, $4, $5, $6, {RECORD_VERSION}, $3, {COMPLETED}, false, $2, $7,
+                $8, {now}, {now}, {expiry}, $9, $10, $11
+            WHERE {condition}
+            ON CONFLICT (id) DO UPDATE SET
+                fingerprint = excluded.fingerprint,
+                state = excluded.state,
+                hold = excluded.hold,
+                attempt = excluded.attempt,
+                fence = excluded.fence,
+                number = excluded.number,
+                created_at = excluded.created_at,
+                lease_until = excluded.lease_until,
+                expires_at = excluded.expires_at,
+                status = excluded.status,
+                headers = excluded.headers,
+                body = excluded.body
+            WHERE {verdict} IN ('expired', 'again') AND r.fence < excluded.fence
+            RETURNING 1"
+        )
+    }
+}
+
+/// What a transaction knows of the record that it is going to write.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) owner: Owner,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) fence: i64,
+    pub(crate) number: i32,
+}
+
+/// The answer that goes into a record.
+pub(crate) struct Answer {
+    response: StoredResponse,
+    header_lines: Vec<u8>,
+    ttl: Duration,
+}
+
+impl From<Recorded<'_>> for Answer {
+    fn from(Recorded { response, ttl }: Recorded<'_>) -> Self {
+        Self { response: response.clone(), header_lines: response.header_lines(), ttl }
+    }
+}
+
 /// The statements that are the same in both databases, with their parameters bound.
 #[derive(Debug)]
 pub(crate) struct Statements<DB> {
@@ -193,6 +275,44 @@ where
             .bind(claim.recover == Recover::Hold)
             .bind(milliseconds(claim.lease))
             .bind(milliseconds(claim.ttl.max(claim.lease)))
+    }
+
+    /// Binds what begins an execution to the first parameters of [`Dialect::look`] and
+    /// [`Dialect::decide`].
+    pub(crate) fn begin<'q, T>(sql: &SqlStr, begin: &'q Begin) -> Query<'q, DB, T>
+    where
+        T: for<'r> FromRow<'r, DB::Row>,
+    {
+        sqlx::query_as(sql.clone())
+            .bind(&begin.owner.id.digest()[..])
+            .bind(begin.owner.attempt.as_uuid())
+            .bind(&begin.fingerprint.as_bytes()[..])
+    }
+
+    /// Binds a record to the parameters of [`Dialect::record`].
+    pub(crate) fn record<'q, T>(
+        sql: &SqlStr,
+        pending: &'q Pending,
+        answer: &'q Answer,
+    ) -> Query<'q, DB, T>
+    where
+        i32: Encode<'q, DB> + Type<DB>,
+        T: for<'r> FromRow<'r, DB::Row>,
+    {
+        let Owner { id, attempt } = &pending.owner;
+        sqlx::query_as(sql.clone())
+            .bind(&id.digest()[..])
+            .bind(attempt.as_uuid())
+            .bind(&pending.fingerprint.as_bytes()[..])
+            .bind(id.operation())
+            .bind(id.scope())
+            .bind(id.key())
+            .bind(pending.fence)
+            .bind(pending.number)
+            .bind(answer.response.status.as_u16().cast_signed())
+            .bind(&answer.header_lines[..])
+            .bind(answer.response.body.as_deref())
+            .bind(milliseconds(answer.ttl))
     }
 
     pub(crate) fn complete<'q>(

@@ -1,13 +1,14 @@
 //! Records in a SQLite file.
 
 mod builder;
+mod transaction;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Claim, Claimed, Owner, RECORD_VERSION, Record, RecordId, Store, StoreError, StoredResponse,
-    Written,
+    Begin, Begun, Claim, Claimed, OpenTransaction, Owner, RECORD_VERSION, Record, RecordId, Store,
+    StoreError, StoredResponse, TransactionSettings, Written,
 };
 use sqlx::{
     FromRow, SqlStr, Sqlite, SqlitePool,
@@ -60,6 +61,8 @@ pub struct SqliteStore {
     look: SqlStr,
     win: SqlStr,
     sweep: SqlStr,
+    decide: SqlStr,
+    record: SqlStr,
     statements: Arc<Statements<Sqlite>>,
     names: Names,
     busy_timeout: Duration,
@@ -100,6 +103,8 @@ impl SqliteStore {
             // The parser needs a condition before ON CONFLICT.
             win: trusted(dialect.win("true")),
             sweep: sweep(&dialect),
+            decide: transaction::decide(&dialect),
+            record: transaction::record(&dialect),
             statements: Arc::new(Statements::new(&dialect)),
             names,
             busy_timeout,
@@ -223,6 +228,17 @@ impl Store for SqliteStore {
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
         let hits = fetch(&self.writer, self.statements.release(owner)).await?;
         Ok(Written::from_hit(!hits.is_empty()))
+    }
+
+    async fn begin(&self, begin: &Begin) -> Result<Begun, StoreError> {
+        transaction::begin(self, begin).await
+    }
+
+    async fn begin_unguarded(
+        &self,
+        _: &TransactionSettings,
+    ) -> Result<Box<dyn OpenTransaction>, StoreError> {
+        transaction::begin_unguarded(self).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

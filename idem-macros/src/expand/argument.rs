@@ -39,14 +39,14 @@ impl<'a> Argument<'a> {
     pub(super) fn bound(&self) -> TokenStream {
         let Self { ty, marker, extracts, .. } = self;
         let end = ty.to_token_stream().into_iter().last().map_or_else(|| ty.span(), |it| it.span());
-        let bound = quote_spanned!(ty.span()=> __S: ::idem::__private::#extracts<#ty, #marker);
+        let bound = quote_spanned!(ty.span()=> __S: ::idem::__private::#extracts<#ty, __D, #marker);
         let close = quote_spanned!(end=> >);
         quote!(#bound #close)
     }
 
     fn through(&self) -> TokenStream {
         let Self { ty, marker, extracts, .. } = self;
-        quote!(<__S as ::idem::__private::#extracts<#ty, #marker>>)
+        quote!(<__S as ::idem::__private::#extracts<#ty, __D, #marker>>)
     }
 
     pub(super) fn early_head(&self) -> TokenStream {
@@ -69,7 +69,7 @@ impl<'a> Argument<'a> {
 
     pub(super) fn late(&self) -> TokenStream {
         let (var, index, through) = (&self.var, &self.index, self.through());
-        quote_spanned!(local()=> let #var = #through::late(args.#index, &attempt);)
+        quote_spanned!(local()=> let #var = #through::late(args.#index, &mut granted);)
     }
 
     /// The argument's pattern, over a reference.
@@ -92,12 +92,21 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// Fails to compile, with this message at this place, if a constant of the probe is true for
-    /// the argument's type.
-    pub(super) fn refuse_if(&self, constant: &str, span: Span, message: &str) -> TokenStream {
-        let (ty, constant) = (self.ty, Ident::new(constant, span));
-        quote_spanned! {span=>
-            const _: () = ::core::assert!(!::idem::__private::Probe::<#ty>::#constant, #message);
-        }
+    /// What the handler needs of the argument if it may run again.
+    pub(super) fn repeatable(&self) -> TokenStream {
+        let through = self.through();
+        quote_spanned!(self.ty.span()=> #through::Early: ::idem::__private::Repeatable)
     }
+}
+
+/// Whether a constant of the probe is true for the type of one of the arguments.
+pub(super) fn takes(arguments: &[Argument<'_>], constant: &str) -> TokenStream {
+    let constant = Ident::new(constant, Span::call_site());
+    let types = arguments.iter().map(|it| it.ty);
+    quote!((false #(|| ::idem::__private::Probe::<#types>::#constant)*))
+}
+
+/// Fails to compile, with this message at this place, unless the condition holds.
+pub(super) fn require(condition: &TokenStream, span: Span, message: &str) -> TokenStream {
+    quote_spanned!(span=> const _: () = ::core::assert!(#condition, #message);)
 }

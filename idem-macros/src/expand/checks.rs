@@ -4,35 +4,64 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{ext::IdentExt, spanned::Spanned};
 
-use super::argument::Argument;
-use crate::{handler::Handler, spec::Spec};
+use super::argument::{Argument, require, takes};
+use crate::{
+    handler::Handler,
+    spec::{BoundOption, Only, Spec},
+};
 
-/// An `Attempt` where there can be none.
+/// What comes with the claim where there can be none, options for other handlers, two transactions.
 pub(super) fn about_types(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     let in_expression = spec.mentioned.iter().map(|i| {
+        let named = takes(&arguments[*i..=*i], "COMES_WITH_CLAIM");
         let span = spec.handler.arguments[*i].ty.span();
-        arguments[*i].refuse_if(
-            "COMES_WITH_CLAIM",
+        require(
+            &quote!(!#named),
             span,
-            "an `Attempt` exists only after the claim, so `scope` and `fingerprint` cannot use it; \
-             name another argument",
+            "an `Attempt` or a `Tx` exists only after the claim, so `scope` and `fingerprint` \
+             cannot use it; name another argument",
         )
     });
-    let optional = spec.options.without_attempt.iter().flat_map(|(option, span)| {
+    let optional = spec.options.without_attempt.iter().map(|(option, span)| {
+        let taken = takes(arguments, "IS_ATTEMPT");
         let message = format!(
             "with `{option}` the handler can run without an attempt; take an `Option<Attempt>` \
              instead of an `Attempt`"
         );
-        arguments.iter().map(move |it| it.refuse_if("IS_ATTEMPT", *span, &message))
+        require(&quote!(!#taken), *span, &message)
     });
-    let checks: TokenStream = in_expression.chain(optional).collect();
-    if checks.is_empty() {
-        return checks;
-    }
-    quote! {
-        #[allow(unused_imports, reason = "an inherent constant may hide it")]
-        use ::idem::__private::NoAttempt as _;
-        #checks
+    let bound = spec.options.bound.iter().map(|it| about_option(it, arguments));
+    let only_one = arguments.iter().enumerate().skip(1).map(|(i, second)| {
+        let (first, this) = (takes(&arguments[..i], "IS_TX"), takes(&arguments[i..=i], "IS_TX"));
+        let message = "a handler runs in one transaction; take one `Tx`";
+        require(&quote!(!(#first && #this)), second.ty.span(), message)
+    });
+    let checks = in_expression.chain(optional).chain(bound).chain(only_one);
+    quote!(#(#checks)*)
+}
+
+fn about_option(option: &BoundOption, arguments: &[Argument<'_>]) -> TokenStream {
+    let BoundOption { name, span, only } = option;
+    let is_tx = takes(arguments, "IS_TX");
+    match only {
+        Only::WithoutTx(why) => {
+            let message =
+                format!("a handler that takes a `Tx` cannot have `{name}`: {why}; remove it");
+            require(&quote!(!#is_tx), *span, &message)
+        }
+        Only::WithTx => {
+            let message =
+                format!("`{name}` is for handlers that take a `Tx`; take one, or remove it");
+            require(&is_tx, *span, &message)
+        }
+        Only::WithSettings => {
+            let takes_settings = takes(arguments, "TAKES_SETTINGS");
+            let message = format!(
+                "`{name}` is for handlers that take a `Tx<Postgres>`: transactions on other \
+                 databases have no such setting; remove it"
+            );
+            require(&takes_settings, *span, &message)
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 
+use super::argument::{Argument, takes};
 use crate::spec::{Fingerprint, Options, Spec};
 
-pub(super) fn endpoint(spec: &Spec) -> TokenStream {
+pub(super) fn endpoint(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     let private = quote!(::idem::__private);
     let Options {
         ttl,
@@ -21,6 +22,13 @@ pub(super) fn endpoint(spec: &Spec) -> TokenStream {
         keep,
         max_body,
         max_response,
+        isolation,
+        lock_timeout,
+        statement_timeout,
+        idle_timeout,
+        commit_on_error,
+        retries,
+        bound: _,
         without_attempt: _,
     } = &spec.options;
     let set = |name: &str, value: Option<TokenStream>| {
@@ -61,6 +69,13 @@ pub(super) fn endpoint(spec: &Spec) -> TokenStream {
         set("keep", keep),
         set("max_body", max_body.as_ref().map(|it| plain(it))),
         set("max_response", max_response.as_ref().map(|it| plain(it))),
+        set("isolation", isolation.map(|it| variant("Isolation", it))),
+        set("lock_timeout", lock_timeout.as_ref().map(duration)),
+        set("statement_timeout", statement_timeout.as_ref().map(duration)),
+        set("idle_timeout", idle_timeout.as_ref().map(duration)),
+        set("commit_on_error", commit_on_error.as_ref().map(|it| plain(it))),
+        set("retries", retries.as_ref().map(|it| plain(it))),
+        set("transactional", Some(takes(arguments, "IS_TX"))),
         set("fingerprint", Some(variant("BodyFingerprint", body))),
     ];
     let setters = setters.iter().flatten();

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 use super::PostgresStore;
 use crate::{
@@ -33,12 +36,17 @@ pub struct PostgresBuilder {
     schema: Option<String>,
     pub(super) max_connections: u32,
     pub(super) statement_timeout: Duration,
+    max_transactions: u32,
+    /// The application's pool, if handlers' transactions are to be begun on it.
+    pool: Option<PgPool>,
 }
 
 impl PostgresBuilder {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
+    pub(super) fn new(options: PgConnectOptions, pool: Option<PgPool>) -> Self {
         Self {
             options,
+            pool,
+            max_transactions: 10,
             table: "idem".to_owned(),
             schema: None,
             max_connections: 10,
@@ -66,6 +74,14 @@ impl PostgresBuilder {
         self
     }
 
+    /// How many handlers that take a `Tx` may run at once: each has a connection of a pool of its
+    /// own until its transaction ends. A store [`beside`](PostgresStore::beside) an application's
+    /// pool takes that pool, and this setting means nothing. Default: 10.
+    pub const fn max_transactions(mut self, number: u32) -> Self {
+        self.max_transactions = number;
+        self
+    }
+
     /// When the server ends a statement of ours, and how long a statement waits for a connection:
     /// both must be shorter than the engine's store timeout. Whole milliseconds. Default: 4 seconds.
     pub const fn statement_timeout(mut self, timeout: Duration) -> Self {
@@ -83,9 +99,19 @@ impl PostgresBuilder {
         check_timeout(self.statement_timeout)?;
         check_connections(self.max_connections)?;
         let names = Names::new(self.schema.clone(), self.table.clone())?;
-        let store = PostgresStore::new(&self, names);
-        store.check_startup_options().await?;
-        Ok(store)
+        check_connections(self.max_transactions)?;
+        PostgresStore::open(&self, names).await
+    }
+
+    /// Without a statement timeout: what handlers do is theirs.
+    pub(super) fn transactions(&self) -> PgPool {
+        self.pool.clone().unwrap_or_else(|| {
+            PgPoolOptions::new()
+                .max_connections(self.max_transactions)
+                .acquire_timeout(self.statement_timeout)
+                .test_before_acquire(false)
+                .connect_lazy_with(self.options.clone())
+        })
     }
 
     /// What each connection starts with. The isolation level is fixed because the statements count
@@ -105,6 +131,7 @@ impl fmt::Debug for PostgresBuilder {
             .field("table", &self.table)
             .field("schema", &self.schema)
             .field("max_connections", &self.max_connections)
+            .field("max_transactions", &self.max_transactions)
             .field("statement_timeout", &self.statement_timeout)
             .finish_non_exhaustive()
     }

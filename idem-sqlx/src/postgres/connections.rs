@@ -108,7 +108,7 @@ impl Drop for Lent {
 /// Whether the connection failed and not the statement. Codes: class 08, connection exception, and
 /// 57P01 to 57P05, the server's reasons to end a session.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn is_broken(error: &sqlx::Error) -> bool {
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
         sqlx::Error::Database(error) => {

@@ -9,7 +9,7 @@ use sqlx::{
 
 use super::SqliteStore;
 use crate::{
-    error::{SetupError, check_connections, check_timeout},
+    error::{SetupError, check_connections, check_timeout, is_busy},
     names::Names,
 };
 
@@ -134,10 +134,4 @@ impl SqliteBuilder {
             .max_lifetime(None)
             .test_before_acquire(false)
     }
-}
-
-/// `SQLITE_BUSY`, whose extended codes have it in their lowest byte.
-fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
-    let code = error.code().and_then(|it| it.parse::<u32>().ok());
-    code.is_some_and(|it| it & 0xff == 5)
 }

@@ -1,0 +1,319 @@
+//! Executions that commit together with their records.
+
+use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use idem_core::{
+    Begin, Begun, Claimed, Ended, Isolation, OpenTransaction, Recorded, StoreError,
+    TransactionSettings, crash_point,
+};
+use sha2::{Digest, Sha256};
+use sqlx::{
+    FromRow, Postgres, SqlSafeStr, SqlStr, Transaction, pool::PoolConnection, postgres::PgRow,
+};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{PostgresStore, connections::is_broken};
+use crate::{
+    error::store_error,
+    row::{COMPLETED, ClaimRow, Hit, claimed},
+    sql::{Answer, Dialect, Pending, Query, Statements, milliseconds, trusted},
+    tx::{Home, is_conflict, undroppable},
+};
+
+/// What the record statement says: whether the transaction is the one that we began, and whether
+/// the record was written.
+type Outcome = (Option<bool>, bool);
+
+/// Marks a transaction, so that we know it again, and sets how it behaves; of the four parameters
+/// this is the first.
+fn mark(parameter: usize) -> String {
+    let [mark, idle, lock, statement] = [0, 1, 2, 3].map(|it| parameter + it);
+    format!(
+        "set_config('idem.attempt', ${mark}, true),
+        set_config('idle_in_transaction_session_timeout', ${idle}, true),
+        CASE WHEN ${lock} IS NOT NULL THEN set_config('lock_timeout', ${lock}, true) END,
+        CASE WHEN ${statement} IS NOT NULL
+            THEN set_config('statement_timeout', ${statement}, true) END"
+    )
+}
+
+/// Locks and reads. The lock is tried, never waited for, and only makes refusing fast.
+pub(super) fn decide(dialect: &Dialect) -> SqlStr {
+    let mark = mark(5);
+    trusted(dialect.decide(&format!("SELECT pg_try_advisory_xact_lock($4) AS got, {mark}")))
+}
+
+/// Writes the record if the transaction has the mark `$13`: it has not if the handler ended it.
+/// Without a mark to look for, the statement stands alone.
+pub(super) fn record(dialect: &Dialect) -> SqlStr {
+    let record = dialect.record("(SELECT ours FROM marked)");
+    trusted(format!(
+        "WITH marked AS MATERIALIZED (
+            SELECT $13 IS NULL OR current_setting('idem.attempt', true) = $13 AS ours
+        ), written AS ({record})
+        SELECT ours, EXISTS (SELECT FROM written) FROM marked"
+    ))
+}
+
+pub(super) async fn begin(store: &PostgresStore, begin: &Begin) -> Result<Begun, StoreError> {
+    let lock = lock_key(store, begin);
+    let looking = |connection| look(store.clone(), connection, begin.clone(), lock);
+    let (transaction, row) = on_working_connection(store, looking).await?;
+    let (fence, number) = (row.2, row.3);
+    match (claimed(row)?, transaction) {
+        (Some(Claimed::Won { fence: drawn, number: executions }), Some(transaction)) => {
+            let Begin { owner, fingerprint, .. } = begin.clone();
+            let pending = Pending { owner, fingerprint, fence, number };
+            let transaction = Open {
+                home: Home::of(transaction),
+                mark: mark_of(begin),
+                record: Some((pending, lock)),
+                store: store.clone(),
+            };
+            Ok(Begun::Won { fence: drawn, number: executions, transaction: Box::new(transaction) })
+        }
+        (Some(refused), _) => Ok(Begun::Refused(refused)),
+        (None, _) => Err(StoreError::Damaged("a verdict that does not decide")),
+    }
+}
+
+pub(super) async fn begin_unguarded(
+    store: &PostgresStore,
+    settings: &TransactionSettings,
+) -> Result<Box<dyn OpenTransaction>, StoreError> {
+    let mark = Uuid::new_v4().to_string();
+    let only_mark = |connection| only_mark(connection, mark.clone(), *settings);
+    let transaction = on_working_connection(store, only_mark).await?;
+    Ok(Box::new(Open { home: Home::of(transaction), mark, record: None, store: store.clone() }))
+}
+
+/// Waits for a connection, which may be given up, and then begins on it, which may not. A connection
+/// that turns out to be broken may be one to a server that was restarted since.
+async fn on_working_connection<T, Fut>(
+    store: &PostgresStore,
+    begin: impl Fn(PoolConnection<Postgres>) -> Fut,
+) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    Fut: Future<Output = sqlx::Result<T>> + Send + 'static,
+{
+    let pool = &store.transactions;
+    let mut others = pool.options().get_max_connections();
+    loop {
+        let connection = pool.acquire().await.map_err(StoreError::unreachable)?;
+        match undroppable(begin(connection)).await {
+            Err(error) if others > 0 && is_broken(&error) => others -= 1,
+            result => return result.map_err(store_error),
+        }
+    }
+}
+
+/// Begins, locks and reads; ends again unless the record lets the request run.
+async fn look(
+    store: PostgresStore,
+    connection: PoolConnection<Postgres>,
+    begin: Begin,
+    lock: i64,
+) -> sqlx::Result<(Option<Transaction<'static, Postgres>>, ClaimRow)> {
+    let mut transaction = begun(connection, begin.settings.isolation).await?;
+    let mark = mark_of(&begin);
+    let query = Statements::begin(&store.decide, &begin).bind(lock);
+    let query = with_settings(query, &mark, &begin.settings);
+    let row: ClaimRow = query.fetch_one(&mut *transaction).await?;
+    if row.0 == "won" {
+        return Ok((Some(transaction), row));
+    }
+    transaction.rollback().await?;
+    Ok((None, row))
+}
+
+async fn only_mark(
+    connection: PoolConnection<Postgres>,
+    mark: String,
+    settings: TransactionSettings,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let mut transaction = begun(connection, settings.isolation).await?;
+    let sql = trusted(format!("SELECT 1 FROM (SELECT {}) AS marked", self::mark(1)));
+    let query: Query<'_, Postgres, Hit> = with_settings(sqlx::query_as(sql), &mark, &settings);
+    query.fetch_one(&mut *transaction).await?;
+    Ok(transaction)
+}
+
+async fn begun(
+    connection: PoolConnection<Postgres>,
+    isolation: Option<Isolation>,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let statement = match isolation {
+        None => "BEGIN",
+        Some(Isolation::ReadCommitted) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Some(Isolation::RepeatableRead) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        Some(Isolation::Serializable) => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    };
+    // Not `Pool::begin_with`: that would have to wait for a connection where it cannot be given up.
+    Transaction::begin(connection, Some(statement.into_sql_str())).await
+}
+
+fn with_settings<'q, T>(
+    query: Query<'q, Postgres, T>,
+    mark: &'q str,
+    settings: &TransactionSettings,
+) -> Query<'q, Postgres, T>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    // The greatest number that the server takes.
+    let text = |time| milliseconds(time).min(i64::from(i32::MAX)).to_string();
+    query
+        .bind(mark)
+        .bind(text(settings.idle_timeout))
+        .bind(settings.lock_timeout.map(text))
+        .bind(settings.statement_timeout.map(text))
+}
+
+fn mark_of(begin: &Begin) -> String {
+    begin.owner.attempt.as_uuid().to_string()
+}
+
+/// 64 bits of a digest over table and record. Two records that share them only refuse each other
+/// while one is executed.
+fn lock_key(store: &PostgresStore, begin: &Begin) -> i64 {
+    let mut digest = Sha256::new();
+    digest.update(store.names.quoted(""));
+    digest.update(begin.owner.id.digest());
+    let digest = digest.finalize();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(bytes)
+}
+
+/// A transaction that was begun for one execution.
+struct Open {
+    home: Arc<Home<Postgres>>,
+    mark: String,
+    /// The record to write, and the key of the lock that goes with it.
+    record: Option<(Pending, i64)>,
+    store: PostgresStore,
+}
+
+#[async_trait]
+impl OpenTransaction for Open {
+    fn lend(&mut self) -> Box<dyn Any + Send> {
+        self.home.lend()
+    }
+
+    async fn commit(self: Box<Self>, record: Option<Recorded<'_>>) -> Result<Ended, StoreError> {
+        let transaction = match self.home.close() {
+            Ok(transaction) => transaction,
+            Err(escaped) => return Ok(escaped),
+        };
+        let answer = record.map(Answer::from);
+        undroppable(async move { self.write_and_commit(transaction, answer).await }).await
+    }
+
+    async fn reject(self: Box<Self>, record: Recorded<'_>) -> Result<Ended, StoreError> {
+        let answer = Answer::from(record);
+        let (store, pending) = (self.store.clone(), self.record.clone());
+        let ended = self.roll_back().await;
+        let (Ok(Ended::Done) | Err(_), Some((pending, _))) = (&ended, pending) else {
+            return ended;
+        };
+        // A connection that broke leaves nothing that could still be committed.
+        let alone = || Statements::record(&store.record, &pending, &answer).bind(None::<&str>);
+        let outcomes: Vec<Outcome> = store.main.fetch(alone).await?;
+        let is_written = outcomes.iter().any(|(_, written)| *written);
+        Ok(if is_written { Ended::Done } else { Ended::Superseded })
+    }
+
+    async fn roll_back(self: Box<Self>) -> Result<Ended, StoreError> {
+        match self.home.close() {
+            Ok(transaction) => {
+                undroppable(transaction.rollback()).await.map_err(store_error)?;
+                Ok(Ended::Done)
+            }
+            Err(escaped) => Ok(escaped),
+        }
+    }
+}
+
+impl Open {
+    async fn write_and_commit(
+        &self,
+        mut transaction: Transaction<'static, Postgres>,
+        answer: Option<Answer>,
+    ) -> Result<Ended, StoreError> {
+        let outcome = self.write(&mut transaction, answer.as_ref()).await;
+        match outcome {
+            Ok((Some(true), true)) => {}
+            Ok((Some(true), false)) => {
+                transaction.rollback().await.map_err(store_error)?;
+                return Ok(Ended::Superseded);
+            }
+            Ok(_) => return Ok(Ended::EndedByHandler),
+            Err(error) => return refused(error),
+        }
+        crash_point("idem::after-record");
+        match transaction.commit().await {
+            Ok(()) => Ok(Ended::Done),
+            Err(error) if is_broken(&error) => self.find_out(error).await,
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Writes the record, if there is one, and makes sure that the transaction is still ours and
+    /// unharmed: a commit of one that is not reports success.
+    async fn write(
+        &self,
+        transaction: &mut Transaction<'static, Postgres>,
+        answer: Option<&Answer>,
+    ) -> sqlx::Result<Outcome> {
+        if let (Some((pending, _)), Some(answer)) = (&self.record, answer) {
+            let query = Statements::record(&self.store.record, pending, answer).bind(&self.mark);
+            return query.fetch_one(&mut **transaction).await;
+        }
+        let query = sqlx::query_as("SELECT current_setting('idem.attempt', true) = $1, true");
+        query.bind(&self.mark).fetch_one(&mut **transaction).await
+    }
+
+    /// The answer to `COMMIT` is lost. The server still holds the lock for as long as it is at that
+    /// transaction; when the lock is free, the record tells.
+    async fn find_out(&self, lost: sqlx::Error) -> Result<Ended, StoreError> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let Some((pending, lock)) = &self.record else {
+            return Ok(Ended::Unknown);
+        };
+        let deadline = Instant::now() + self.store.statement_timeout;
+        while Instant::now() < deadline {
+            let free = || sqlx::query_as("SELECT pg_try_advisory_xact_lock($1)").bind(*lock);
+            let is_free: Result<Vec<(bool,)>, _> = self.store.main.fetch(free).await;
+            if is_free.is_ok_and(|it| it == [(true,)]) {
+                let ours = || self.store.statements.ended(&pending.owner, COMPLETED);
+                match self.store.main.fetch(ours).await {
+                    Ok(hits) if hits.is_empty() => return Err(store_error(lost)),
+                    Ok(_) => return Ok(Ended::Done),
+                    Err(_) => {}
+                }
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(Ended::Unknown)
+    }
+}
+
+/// What an error says that came before `COMMIT`, or instead of it: nothing was committed.
+fn refused(error: sqlx::Error) -> Result<Ended, StoreError> {
+    if is_conflict(&error) {
+        Ok(Ended::Conflict)
+    } else if is_broken(&error) {
+        Err(store_error(error))
+    } else {
+        Ok(Ended::Refused(error.into()))
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! The transaction that a handler works in, and its way back home.
+
+use std::{
+    any::Any,
+    error::Error,
+    fmt,
+    future::Future,
+    mem,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use idem_core::Ended;
+use sqlx::{Database, Transaction};
+use tracing::Instrument;
+
+use crate::error::is_conflict_of_database;
+
+/// The database transaction that a handler runs in. Take it as an argument: what the handler writes
+/// through it and the record of its answer commit together, or not at all.
+///
+/// It dereferences to the connection, so `&mut *tx` goes wherever `sqlx` wants an executor, and
+/// `tx.begin()` makes a savepoint. Committing is not the handler's business: its answer decides. A
+/// `Tx` must be gone when the handler returns; one that was moved into a task makes the request
+/// fail, and nothing commits.
+///
+/// ```no_run
+/// # use idem_sqlx::Tx;
+/// # use sqlx::{Connection, Postgres};
+/// async fn rename(mut tx: Tx<Postgres>) -> sqlx::Result<()> {
+///     sqlx::query("UPDATE shops SET name = 'x'").execute(&mut *tx).await?;
+///     let mut savepoint = tx.begin().await?;
+///     sqlx::query("INSERT INTO tags VALUES ('new')").execute(&mut *savepoint).await?;
+///     savepoint.rollback().await
+/// }
+/// ```
+pub struct Tx<DB: Database> {
+    /// Always there, but for the moment when it goes home.
+    transaction: Option<Transaction<'static, DB>>,
+    home: Arc<Home<DB>>,
+}
+
+impl<DB: Database> Tx<DB> {
+    /// The transaction, for code that takes a `&mut Transaction`.
+    ///
+    /// ```no_run
+    /// # use idem_sqlx::Tx;
+    /// # use sqlx::{Postgres, Transaction};
+    /// async fn audit(_: &mut Transaction<'_, Postgres>) -> sqlx::Result<()> { Ok(()) }
+    ///
+    /// async fn handler(mut tx: Tx<Postgres>) -> sqlx::Result<()> {
+    ///     audit(tx.transaction()).await
+    /// }
+    /// ```
+    #[allow(clippy::missing_panics_doc, reason = "it goes home only when it is dropped")]
+    pub fn transaction(&mut self) -> &mut Transaction<'static, DB> {
+        self.transaction.as_mut().expect("it goes home only when it is dropped")
+    }
+}
+
+impl<DB: Database> Deref for Tx<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        self.transaction.as_ref().expect("it goes home only when it is dropped")
+    }
+}
+
+impl<DB: Database> DerefMut for Tx<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        self.transaction()
+    }
+}
+
+impl<DB: Database> AsMut<DB::Connection> for Tx<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        self
+    }
+}
+
+impl<DB: Database> Drop for Tx<DB> {
+    fn drop(&mut self) {
+        let mut place = self.home.place();
+        if let (Place::Lent, Some(transaction)) = (&*place, self.transaction.take()) {
+            *place = Place::Home(transaction);
+        }
+    }
+}
+
+impl<DB: Database> fmt::Debug for Tx<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").finish_non_exhaustive()
+    }
+}
+
+/// Where a transaction is when its handler does not have it.
+pub(crate) struct Home<DB: Database>(Mutex<Place<DB>>);
+
+enum Place<DB: Database> {
+    Home(Transaction<'static, DB>),
+    Lent,
+    /// Nobody waits for it any more.
+    Closed,
+}
+
+impl<DB: Database> Home<DB> {
+    pub(crate) fn of(transaction: Transaction<'static, DB>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Place::Home(transaction))))
+    }
+
+    /// Lends the transaction, as a [`Tx`].
+    pub(crate) fn lend(self: &Arc<Self>) -> Box<dyn Any + Send> {
+        let transaction = match mem::replace(&mut *self.place(), Place::Lent) {
+            Place::Home(transaction) => Some(transaction),
+            Place::Lent | Place::Closed => None,
+        };
+        Box::new(Tx { transaction, home: Arc::clone(self) })
+    }
+
+    /// Takes the transaction back for good; whoever still has it can no longer commit it.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended::Escaped`] if it is still lent.
+    pub(crate) fn close(&self) -> Result<Transaction<'static, DB>, Ended> {
+        match mem::replace(&mut *self.place(), Place::Closed) {
+            Place::Home(transaction) => Ok(transaction),
+            Place::Lent | Place::Closed => Err(Ended::Escaped),
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place<DB>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs to the end even if the caller is dropped: a statement that begins or ends a transaction
+/// must not be cut off (<https://github.com/launchbadge/sqlx/issues/4385>).
+pub(crate) async fn undroppable<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match tokio::spawn(task.in_current_span()).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and so are we.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Whether an error is, or was caused by, an error of the database that says that two transactions
+/// met and this one had to go: serialization failures and deadlocks on Postgres (SQLSTATE 40001 and
+/// 40P01), a locked file on SQLite.
+///
+/// ```
+/// assert!(!idem_sqlx::is_conflict(&sqlx::Error::RowNotFound));
+/// ```
+pub fn is_conflict(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(sqlx::Error::Database(error)) = error.downcast_ref() {
+            return is_conflict_of_database(error.as_ref());
+        }
+        next = error.source();
+    }
+    false
+}
