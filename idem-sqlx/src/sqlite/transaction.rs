@@ -117,9 +117,13 @@ impl OpenTransaction for Open {
 
     async fn roll_back(self: Box<Self>) -> Result<Ended, StoreError> {
         match self.home.close() {
-            Ok(transaction) => {
-                undroppable(transaction.rollback()).await.map_err(store_error)?;
-                Ok(Ended::Done)
+            Ok(mut transaction) => {
+                undroppable(async {
+                    is_ours(&mut transaction).await;
+                    transaction.rollback().await.map_err(store_error)?;
+                    Ok(Ended::Done)
+                })
+                .await
             }
             Err(escaped) => Ok(escaped),
         }
@@ -132,7 +136,8 @@ impl Open {
         mut transaction: Transaction<'static, Sqlite>,
         answer: Option<Answer>,
     ) -> Result<Ended, StoreError> {
-        if sqlx::query(STILL_OURS).execute(&mut *transaction).await.is_err() {
+        if !is_ours(&mut transaction).await {
+            transaction.rollback().await.map_err(store_error)?;
             return Ok(Ended::EndedByHandler);
         }
         if let (Some(pending), Some(answer)) = (&self.record, &answer) {
@@ -166,6 +171,16 @@ impl Open {
             Err(_) => Ok(Ended::Unknown),
         }
     }
+}
+
+/// Whether the transaction is the one that we began. If the handler ended it, another one is begun:
+/// the driver would otherwise fail to roll back, and be of no use from then on.
+async fn is_ours(transaction: &mut Transaction<'static, Sqlite>) -> bool {
+    let is_ours = sqlx::query(STILL_OURS).execute(&mut **transaction).await.is_ok();
+    if !is_ours && let Err(error) = sqlx::raw_sql("BEGIN").execute(&mut **transaction).await {
+        tracing::debug!(%error, "the handler has begun a transaction of its own");
+    }
+    is_ours
 }
 
 /// What an error says that nothing was committed after.
