@@ -377,8 +377,9 @@ impl<A> Once<A> {
     }
 
     /// Takes them.
-    pub fn next(&mut self) -> A {
-        self.0.take().expect("only endpoints with `retries` run twice")
+    #[allow(clippy::missing_panics_doc, reason = "an endpoint without `retries` runs once")]
+    pub fn arguments(&mut self) -> A {
+        self.0.take().expect("only an endpoint with `retries` runs twice")
     }
 }
 
@@ -389,7 +390,7 @@ impl<A: Clone> Again<A> {
     }
 
     /// Copies them.
-    pub fn next(&mut self) -> A {
+    pub fn arguments(&mut self) -> A {
         self.0.clone()
     }
 }

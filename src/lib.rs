@@ -24,6 +24,8 @@
 //! - [`Idem`] is the engine; one in each router state. [`Builder`] has its settings.
 //! - [`Scope`] says whose key it is.
 //! - [`Attempt`] is what a handler may know of its own execution.
+//! - `Tx` is the database transaction that a handler may run in, so that its writes and the record
+//!   commit together (features `postgres`, `sqlite`).
 //! - A [`Store`] keeps the records: `PostgresStore` (feature `postgres`, the default),
 //!   `SqliteStore` (`sqlite`), `MemoryStore` (`memory`), or your own.
 //! - [`Problem`] is what a client is told instead of an answer.
@@ -80,8 +82,8 @@ pub use idem_macros::Scope;
 /// # Options
 ///
 /// Every option but `scope` has a default. Those of `ttl`, `failed_ttl`, `lease`, `keep`, `max_body`,
-/// `max_response` and `header` can be set for the whole engine on [`Idem::builder`]. Durations are written as `"24h"`, `"30s"`, `"1h 30m"`; sizes as `"2MiB"` or a
-/// number of bytes.
+/// `max_response`, `header` and `idle_timeout` can be set for the whole engine on [`Idem::builder`].
+/// Durations are written as `"24h"`, `"30s"`, `"1h 30m"`; sizes as `"2MiB"` or a number of bytes.
 ///
 /// - `scope`, required: whose key it is. An expression over the handler's arguments whose value is
 ///   a [`Scope`](trait@Scope), such as `"user"`, `"user.tenant_id"`, `"(org.id, user.id)"`; or
@@ -108,6 +110,35 @@ pub use idem_macros::Scope;
 /// - `max_response`, default `"1MiB"`: the largest response body that is kept.
 /// - `on_store_error`, default `"refuse"`: `"bypass"` runs the handler unguarded when the store
 ///   cannot answer, with a warning in the log each time.
+///
+/// # In a transaction
+///
+/// A handler that takes a `Tx<Postgres>` or a `Tx<Sqlite>` runs in a transaction of that database,
+/// which must be the one of the engine's store. What it writes through the `Tx` and the record of
+/// its answer commit together, so that the effect in the database is there exactly once, whatever
+/// crashes when:
+///
+/// - a final answer below 400 commits both;
+/// - a final answer from 400 on rolls the handler's writes back and is recorded and replayed;
+/// - an answer that is not final, a panic, or a lost connection rolls everything back, and a retry
+///   executes.
+///
+/// A request that meets a running one is refused before its fingerprint is compared.
+/// `lease`, `recover`, `failed_ttl` and `on_store_error = "bypass"` make no sense then. Instead
+/// there are:
+///
+/// - `commit_on_error`, default `false`: `true` commits final answers from 400 on, too.
+/// - `retries`, default none: how many times the handler runs again when its transaction met another
+///   one (serialization failure, deadlock). All its arguments must be `Clone`. Without it, or after
+///   that many, the client gets a 503 and may retry.
+/// - `isolation`, default the connection's own: `"read committed"`, `"repeatable read"` or
+///   `"serializable"`. Postgres only, like the timeouts that follow.
+/// - `lock_timeout`, `statement_timeout`, default the connection's own: how long a statement of the
+///   transaction waits for a lock, and may take.
+/// - `idle_timeout`, default `"60s"`: how long the transaction may be open without a statement,
+///   before the server ends it. So long a process that was cut off can hold locks.
+///
+/// On SQLite the transaction has the file's only writer from its beginning to its end: keep it short.
 ///
 /// # The way of a request
 ///

@@ -116,7 +116,7 @@ fn answer(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     quote_spanned! {local().located_at(handler.sig.ident.span())=>
         let mut runs = ::idem::__private::#runs::new(args);
         edge.answer(asked, move |mut granted| {
-            let args = runs.next();
+            let args = runs.arguments();
             async move {
                 #(#lates)*
                 let #returned = #unguarded(#(#vars),*).await;

@@ -1,5 +1,7 @@
 //! Handlers that take a `Tx`: their writes and their record commit together, on real databases.
 
+#![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
+
 mod support;
 
 mod misuse;
