@@ -9,6 +9,7 @@
 #![cfg(any(feature = "postgres", feature = "sqlite"))]
 
 mod error;
+mod execution;
 mod migrate;
 mod names;
 #[cfg(feature = "postgres")]

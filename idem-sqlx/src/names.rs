@@ -23,6 +23,7 @@ impl Names {
     }
 
     /// The same table in a schema that the database itself named.
+    #[cfg(feature = "postgres")]
     pub(crate) fn found_in(self, schema: String) -> Self {
         Self { schema: Some(schema), ..self }
     }
@@ -69,6 +70,11 @@ mod tests {
     fn names_are_quoted_and_qualified() {
         assert_eq!(names(None, "idem").unwrap().quoted(""), r#""idem""#);
         assert_eq!(names(Some("App"), "t").unwrap().quoted("_fence"), r#""App"."t_fence""#);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_schema_that_the_database_named_may_hold_anything() {
         let found = names(None, "t").unwrap().found_in(r#"my "own""#.to_owned());
         assert_eq!(found.quoted(""), r#""my ""own"""."t""#);
     }

@@ -3,16 +3,13 @@
 use std::{
     any::Any,
     error::Error,
-    fmt,
-    future::Future,
-    mem,
+    fmt, mem,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use idem_core::Ended;
 use sqlx::{Database, Transaction};
-use tracing::Instrument;
 
 use crate::error::is_conflict_of_database;
 
@@ -131,21 +128,6 @@ impl<DB: Database> Home<DB> {
 
     fn place(&self) -> MutexGuard<'_, Place<DB>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs to the end even if the caller is dropped: a statement that begins or ends a transaction
-/// must not be cut off (<https://github.com/launchbadge/sqlx/issues/4385>).
-pub(crate) async fn undroppable<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> T {
-    match tokio::spawn(task.in_current_span()).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down, and so are we.
-            Err(_) => std::future::pending().await,
-        },
     }
 }
 

@@ -1,11 +1,10 @@
 //! Executions that commit together with their records.
 
-use std::{any::Any, fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claimed, Ended, Isolation, OpenTransaction, Recorded, StoreError,
-    TransactionSettings, crash_point,
+    Begin, Begun, Ended, Isolation, OpenTransaction, StoreError, TransactionSettings, crash_point,
 };
 use sha2::{Digest, Sha256};
 use sqlx::{
@@ -17,9 +16,10 @@ use uuid::Uuid;
 use super::{PostgresStore, connections::is_broken};
 use crate::{
     error::store_error,
-    row::{COMPLETED, ClaimRow, Hit, claimed},
+    execution::{Close, Open, decided, undroppable},
+    row::{COMPLETED, ClaimRow, Hit},
     sql::{Answer, Dialect, Pending, Query, Statements, milliseconds, trusted},
-    tx::{Home, is_conflict, undroppable},
+    tx::is_conflict,
 };
 
 /// What the record statement says: whether the transaction is the one that we began, and whether
@@ -61,22 +61,9 @@ pub(super) async fn begin(store: &PostgresStore, begin: &Begin) -> Result<Begun,
     let lock = lock_key(store, begin);
     let looking = |connection| look(store.clone(), connection, begin.clone(), lock);
     let (transaction, row) = on_working_connection(store, looking).await?;
-    let (fence, number) = (row.2, row.3);
-    match (claimed(row)?, transaction) {
-        (Some(Claimed::Won { fence: drawn, number: executions }), Some(transaction)) => {
-            let Begin { owner, fingerprint, .. } = begin.clone();
-            let pending = Pending { owner, fingerprint, fence, number };
-            let transaction = Open {
-                home: Home::of(transaction),
-                mark: mark_of(begin),
-                record: Some((pending, lock)),
-                store: store.clone(),
-            };
-            Ok(Begun::Won { fence: drawn, number: executions, transaction: Box::new(transaction) })
-        }
-        (Some(refused), _) => Ok(Begun::Refused(refused)),
-        (None, _) => Err(StoreError::Damaged("a verdict that does not decide")),
-    }
+    let mark = mark_of(begin);
+    let record = |pending| Ending { mark, record: Some((pending, lock)), store: store.clone() };
+    decided(begin, row, transaction, record)
 }
 
 pub(super) async fn begin_unguarded(
@@ -86,7 +73,7 @@ pub(super) async fn begin_unguarded(
     let mark = Uuid::new_v4().to_string();
     let only_mark = |connection| only_mark(connection, mark.clone(), *settings);
     let transaction = on_working_connection(store, only_mark).await?;
-    Ok(Box::new(Open { home: Home::of(transaction), mark, record: None, store: store.clone() }))
+    Ok(Box::new(Open::new(transaction, Ending { mark, record: None, store: store.clone() })))
 }
 
 /// Waits for a connection, which may be given up, and then begins on it, which may not. A connection
@@ -188,9 +175,8 @@ fn lock_key(store: &PostgresStore, begin: &Begin) -> i64 {
     i64::from_be_bytes(bytes)
 }
 
-/// A transaction that was begun for one execution.
-struct Open {
-    home: Arc<Home<Postgres>>,
+/// How the transaction of one execution ends.
+struct Ending {
     mark: String,
     /// The record to write, and the key of the lock that goes with it.
     record: Option<(Pending, i64)>,
@@ -198,53 +184,17 @@ struct Open {
 }
 
 #[async_trait]
-impl OpenTransaction for Open {
-    fn lend(&mut self) -> Box<dyn Any + Send> {
-        self.home.lend()
+impl Close<Postgres> for Ending {
+    fn has_record(&self) -> bool {
+        self.record.is_some()
     }
 
-    async fn commit(self: Box<Self>, record: Option<Recorded<'_>>) -> Result<Ended, StoreError> {
-        let transaction = match self.home.close() {
-            Ok(transaction) => transaction,
-            Err(escaped) => return Ok(escaped),
-        };
-        let answer = record.map(Answer::from);
-        undroppable(async move { self.write_and_commit(transaction, answer).await }).await
-    }
-
-    async fn reject(self: Box<Self>, record: Recorded<'_>) -> Result<Ended, StoreError> {
-        let answer = Answer::from(record);
-        let (store, pending) = (self.store.clone(), self.record.clone());
-        let ended = self.roll_back().await;
-        let (Ok(Ended::Done) | Err(_), Some((pending, _))) = (&ended, pending) else {
-            return ended;
-        };
-        // A connection that broke leaves nothing that could still be committed.
-        let alone = || Statements::record(&store.record, &pending, &answer).bind(None::<&str>);
-        let outcomes: Vec<Outcome> = store.main.fetch(alone).await?;
-        let is_written = outcomes.iter().any(|(_, written)| *written);
-        Ok(if is_written { Ended::Done } else { Ended::Superseded })
-    }
-
-    async fn roll_back(self: Box<Self>) -> Result<Ended, StoreError> {
-        match self.home.close() {
-            Ok(transaction) => {
-                undroppable(transaction.rollback()).await.map_err(store_error)?;
-                Ok(Ended::Done)
-            }
-            Err(escaped) => Ok(escaped),
-        }
-    }
-}
-
-impl Open {
-    async fn write_and_commit(
+    async fn commit(
         &self,
         mut transaction: Transaction<'static, Postgres>,
         answer: Option<Answer>,
     ) -> Result<Ended, StoreError> {
-        let outcome = self.write(&mut transaction, answer.as_ref()).await;
-        match outcome {
+        match self.write(&mut transaction, answer.as_ref()).await {
             Ok((Some(true), true)) => {}
             Ok((Some(true), false)) => {
                 transaction.rollback().await.map_err(store_error)?;
@@ -261,6 +211,19 @@ impl Open {
         }
     }
 
+    async fn roll_back(&self, transaction: Transaction<'static, Postgres>) -> sqlx::Result<()> {
+        transaction.rollback().await
+    }
+
+    async fn record(&self, answer: &Answer) -> Result<bool, StoreError> {
+        let Some((pending, _)) = &self.record else { return Ok(false) };
+        let alone = || Statements::record(&self.store.record, pending, answer).bind(None::<&str>);
+        let outcomes: Vec<Outcome> = self.store.main.fetch(alone).await?;
+        Ok(outcomes.iter().any(|(_, written)| *written))
+    }
+}
+
+impl Ending {
     /// Writes the record, if there is one, and makes sure that the transaction is still ours and
     /// unharmed: a commit of one that is not reports success.
     async fn write(
@@ -312,8 +275,8 @@ fn refused(error: sqlx::Error) -> Result<Ended, StoreError> {
     }
 }
 
-impl fmt::Debug for Open {
+impl fmt::Debug for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Ending").field("store", &self.store).finish_non_exhaustive()
     }
 }

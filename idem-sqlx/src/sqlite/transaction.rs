@@ -1,17 +1,18 @@
 //! Executions that commit together with their records.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::fmt;
 
 use async_trait::async_trait;
-use idem_core::{Begin, Begun, Claimed, Ended, OpenTransaction, Recorded, StoreError, crash_point};
+use idem_core::{Begin, Begun, Ended, OpenTransaction, StoreError, crash_point};
 use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnection};
 
 use super::{SqliteStore, fetch};
 use crate::{
     error::store_error,
+    execution::{Close, Open, decided, undroppable},
     row::{COMPLETED, ClaimRow, Hit, claimed},
     sql::{Answer, Dialect, Pending, Statements, trusted},
-    tx::{Home, is_conflict, undroppable},
+    tx::is_conflict,
 };
 
 /// Takes the file's write lock at once, so that no statement of the handler meets another writer.
@@ -40,17 +41,8 @@ pub(super) async fn begin(store: &SqliteStore, begin: &Begin) -> Result<Begun, S
     let writer = store.writer.acquire().await.map_err(StoreError::unreachable)?;
     let looking = look_again(store.clone(), writer, begin.clone());
     let (transaction, row) = undroppable(looking).await.map_err(store_error)?;
-    let (fence, number) = (row.2, row.3);
-    match (claimed(row)?, transaction) {
-        (Some(Claimed::Won { fence: drawn, number: executions }), Some(transaction)) => {
-            let Begin { owner, fingerprint, .. } = begin.clone();
-            let record = Some(Pending { owner, fingerprint, fence, number });
-            let transaction = Open { home: Home::of(transaction), record, store: store.clone() };
-            Ok(Begun::Won { fence: drawn, number: executions, transaction: Box::new(transaction) })
-        }
-        (Some(refused), _) => Ok(Begun::Refused(refused)),
-        (None, _) => Err(StoreError::Damaged("a verdict that does not decide")),
-    }
+    let record = |pending| Ending { record: Some(pending), store: store.clone() };
+    decided(begin, row, transaction, record)
 }
 
 pub(super) async fn begin_unguarded(
@@ -58,7 +50,7 @@ pub(super) async fn begin_unguarded(
 ) -> Result<Box<dyn OpenTransaction>, StoreError> {
     let writer = store.writer.acquire().await.map_err(StoreError::unreachable)?;
     let transaction = undroppable(begun(writer)).await.map_err(store_error)?;
-    Ok(Box::new(Open { home: Home::of(transaction), record: None, store: store.clone() }))
+    Ok(Box::new(Open::new(transaction, Ending { record: None, store: store.clone() })))
 }
 
 async fn look_again(
@@ -81,57 +73,19 @@ async fn begun(writer: PoolConnection<Sqlite>) -> sqlx::Result<Transaction<'stat
     Transaction::begin(writer, Some(BEGIN.into_sql_str())).await
 }
 
-/// A transaction that was begun for one execution.
-struct Open {
-    home: Arc<Home<Sqlite>>,
+/// How the transaction of one execution ends.
+struct Ending {
     record: Option<Pending>,
     store: SqliteStore,
 }
 
 #[async_trait]
-impl OpenTransaction for Open {
-    fn lend(&mut self) -> Box<dyn Any + Send> {
-        self.home.lend()
+impl Close<Sqlite> for Ending {
+    fn has_record(&self) -> bool {
+        self.record.is_some()
     }
 
-    async fn commit(self: Box<Self>, record: Option<Recorded<'_>>) -> Result<Ended, StoreError> {
-        let transaction = match self.home.close() {
-            Ok(transaction) => transaction,
-            Err(escaped) => return Ok(escaped),
-        };
-        let answer = record.map(Answer::from);
-        undroppable(async move { self.write_and_commit(transaction, answer).await }).await
-    }
-
-    async fn reject(self: Box<Self>, record: Recorded<'_>) -> Result<Ended, StoreError> {
-        let answer = Answer::from(record);
-        let (store, pending) = (self.store.clone(), self.record.clone());
-        let ended = self.roll_back().await;
-        let (Ok(Ended::Done) | Err(_), Some(pending)) = (&ended, pending) else {
-            return ended;
-        };
-        let alone = Statements::record(&store.record, &pending, &answer);
-        let hits: Vec<Hit> = fetch(&store.writer, alone).await?;
-        Ok(if hits.is_empty() { Ended::Superseded } else { Ended::Done })
-    }
-
-    async fn roll_back(self: Box<Self>) -> Result<Ended, StoreError> {
-        match self.home.close() {
-            Ok(mut transaction) => {
-                undroppable(async {
-                    is_ours(&mut transaction).await;
-                    transaction.rollback().await.map_err(store_error)?;
-                    Ok(Ended::Done)
-                })
-                .await
-            }
-            Err(escaped) => Ok(escaped),
-        }
-    }
-}
-
-impl Open {
-    async fn write_and_commit(
+    async fn commit(
         &self,
         mut transaction: Transaction<'static, Sqlite>,
         answer: Option<Answer>,
@@ -159,6 +113,20 @@ impl Open {
         }
     }
 
+    async fn roll_back(&self, mut transaction: Transaction<'static, Sqlite>) -> sqlx::Result<()> {
+        is_ours(&mut transaction).await;
+        transaction.rollback().await
+    }
+
+    async fn record(&self, answer: &Answer) -> Result<bool, StoreError> {
+        let Some(pending) = &self.record else { return Ok(false) };
+        let alone = Statements::record(&self.store.record, pending, answer);
+        let hits: Vec<Hit> = fetch(&self.store.writer, alone).await?;
+        Ok(!hits.is_empty())
+    }
+}
+
+impl Ending {
     /// A commit that fails is rolled back by now, unless the connection failed after it.
     async fn find_out(&self, error: sqlx::Error) -> Result<Ended, StoreError> {
         let Some(pending) = &self.record else {
@@ -188,8 +156,8 @@ fn refused(error: sqlx::Error) -> Ended {
     if is_conflict(&error) { Ended::Conflict } else { Ended::Refused(error.into()) }
 }
 
-impl fmt::Debug for Open {
+impl fmt::Debug for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Ending").field("store", &self.store).finish_non_exhaustive()
     }
 }

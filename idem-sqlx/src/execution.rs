@@ -1,0 +1,125 @@
+//! Executions in a transaction, as far as both databases agree: begun → lent → ended.
+
+use std::{any::Any, fmt, future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use idem_core::{Begin, Begun, Claimed, Ended, OpenTransaction, Recorded, StoreError};
+use sqlx::{Database, Transaction};
+use tracing::Instrument;
+
+use crate::{
+    error::store_error,
+    row::{ClaimRow, claimed},
+    sql::{Answer, Pending},
+    tx::Home,
+};
+
+/// How one database ends the transaction of an execution.
+#[async_trait]
+pub(crate) trait Close<DB: Database>: fmt::Debug + Send + Sync + 'static {
+    /// Whether there is a record to write.
+    fn has_record(&self) -> bool;
+
+    /// Writes the record if there is an answer, and commits.
+    async fn commit(
+        &self,
+        transaction: Transaction<'static, DB>,
+        answer: Option<Answer>,
+    ) -> Result<Ended, StoreError>;
+
+    /// Rolls back, whatever the handler did.
+    async fn roll_back(&self, transaction: Transaction<'static, DB>) -> sqlx::Result<()>;
+
+    /// Writes the record of an answer in a transaction of its own; says whether it was the first.
+    async fn record(&self, answer: &Answer) -> Result<bool, StoreError>;
+}
+
+/// A transaction that was begun for one execution.
+pub(crate) struct Open<DB: Database, C> {
+    home: Arc<Home<DB>>,
+    close: Arc<C>,
+}
+
+impl<DB: Database, C: Close<DB>> Open<DB, C> {
+    pub(crate) fn new(transaction: Transaction<'static, DB>, close: C) -> Self {
+        Self { home: Home::of(transaction), close: Arc::new(close) }
+    }
+}
+
+#[async_trait]
+impl<DB: Database, C: Close<DB>> OpenTransaction for Open<DB, C> {
+    fn lend(&mut self) -> Box<dyn Any + Send> {
+        self.home.lend()
+    }
+
+    async fn commit(self: Box<Self>, record: Option<Recorded<'_>>) -> Result<Ended, StoreError> {
+        let transaction = match self.home.close() {
+            Ok(transaction) => transaction,
+            Err(escaped) => return Ok(escaped),
+        };
+        let answer = record.map(Answer::from);
+        undroppable(async move { self.close.commit(transaction, answer).await }).await
+    }
+
+    async fn reject(self: Box<Self>, record: Recorded<'_>) -> Result<Ended, StoreError> {
+        let (answer, close) = (Answer::from(record), Arc::clone(&self.close));
+        match self.roll_back().await {
+            // A connection that failed leaves nothing behind that could still be committed.
+            Ok(Ended::Done) | Err(_) if close.has_record() => {}
+            ended => return ended,
+        }
+        Ok(if close.record(&answer).await? { Ended::Done } else { Ended::Superseded })
+    }
+
+    async fn roll_back(self: Box<Self>) -> Result<Ended, StoreError> {
+        let transaction = match self.home.close() {
+            Ok(transaction) => transaction,
+            Err(escaped) => return Ok(escaped),
+        };
+        let rolled_back = async move { self.close.roll_back(transaction).await };
+        undroppable(rolled_back).await.map_err(store_error)?;
+        Ok(Ended::Done)
+    }
+}
+
+impl<DB: Database, C: fmt::Debug> fmt::Debug for Open<DB, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Open").field(&self.close).finish()
+    }
+}
+
+/// What the row of [`Dialect::decide`](crate::sql::Dialect::decide) says about an execution, whose
+/// transaction is open if it may run.
+pub(crate) fn decided<DB: Database, C: Close<DB>>(
+    begin: &Begin,
+    row: ClaimRow,
+    transaction: Option<Transaction<'static, DB>>,
+    close: impl FnOnce(Pending) -> C,
+) -> Result<Begun, StoreError> {
+    let (drawn, executions) = (row.2, row.3);
+    match (claimed(row)?, transaction) {
+        (Some(Claimed::Won { fence, number }), Some(transaction)) => {
+            let Begin { owner, fingerprint, .. } = begin.clone();
+            let pending = Pending { owner, fingerprint, fence: drawn, number: executions };
+            let transaction = Box::new(Open::new(transaction, close(pending)));
+            Ok(Begun::Won { fence, number, transaction })
+        }
+        (Some(refused), _) => Ok(Begun::Refused(refused)),
+        (None, _) => Err(StoreError::Damaged("a verdict that does not decide")),
+    }
+}
+
+/// Runs to the end even if the caller is dropped: a statement that begins or ends a transaction
+/// must not be cut off (<https://github.com/launchbadge/sqlx/issues/4385>).
+pub(crate) async fn undroppable<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match tokio::spawn(task.in_current_span()).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and so are we.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
