@@ -1,55 +1,131 @@
-//! The HTTP API.
+//! The HTTP API, once for each database: an engine and a connection have the type of their database.
 
 use axum::{
-    Json, Router,
-    extract::{FromRef, State},
+    Json,
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::{get, post},
-};
-use idem::{Attempt, Idem, idempotent};
-
-use crate::{
-    auth::User,
-    database::Database,
-    payments::{Order, Payment, PaymentError},
-    provider::Provider,
 };
 
-/// What the handlers work with.
-#[derive(Clone, FromRef)]
-pub(crate) struct App {
-    pub(crate) idem: Idem,
-    pub(crate) database: Database,
-    pub(crate) provider: Provider,
+use crate::payments::Payment;
+
+macro_rules! api {
+    ($module:ident: $Database:ident) => {
+        pub(crate) mod $module {
+            use std::time::Duration;
+
+            use axum::{
+                Json, Router,
+                extract::{FromRef, State},
+                http::StatusCode,
+                response::IntoResponse,
+                routing::{get, post},
+            };
+            use idem::{Attempt, Idem, idempotent};
+            use uuid::Uuid;
+
+            use crate::{
+                auth::User,
+                business::$module as business,
+                database::$Database,
+                payments::{Balance, Order, Payment, PaymentError, Payout},
+                provider::$module::Provider,
+            };
+
+            /// What the handlers work with.
+            #[derive(Clone, FromRef)]
+            pub(crate) struct App {
+                pub(crate) idem: Idem<sqlx::$Database>,
+                pub(crate) database: $Database,
+                pub(crate) provider: Provider,
+            }
+
+            impl App {
+                pub(crate) fn new(
+                    idem: Idem<sqlx::$Database>,
+                    database: $Database,
+                    delay: Duration,
+                ) -> Self {
+                    let provider = Provider { ledger: database.of_the_provider(), delay };
+                    Self { idem, database, provider }
+                }
+            }
+
+            pub(crate) fn router(app: App) -> Router {
+                Router::new()
+                    .route("/payments", post(create_payment).get(list_payments))
+                    .route("/payouts", post(create_payout).get(list_payouts))
+                    .route("/balance", get(balance))
+                    .route("/healthz", get(|| async { "ok\n" }))
+                    .with_state(app)
+            }
+
+            #[idempotent(scope = "user", ttl = "24h")]
+            async fn create_payment(
+                State(provider): State<Provider>,
+                State(database): State<$Database>,
+                user: User,
+                Json(order): Json<Order>,
+            ) -> Result<impl IntoResponse, PaymentError> {
+                let order = order.validated()?;
+                let mut tx = database.begin().await?;
+                order.processed(provider.delay).await?;
+                let id = Uuid::new_v4().to_string();
+                let payment = business::pay(&mut tx, &user, order, id).await?;
+                tx.commit().await?;
+                Ok(super::created(payment))
+            }
+
+            /// The provider is no part of our database: whether a call that was cut off moved the
+            /// money, a person has to find out.
+            #[idempotent(scope = "user", ttl = "24h", recover = "hold")]
+            async fn create_payout(
+                State(provider): State<Provider>,
+                State(database): State<$Database>,
+                user: User,
+                attempt: Attempt,
+                Json(order): Json<Order>,
+            ) -> Result<impl IntoResponse, PaymentError> {
+                let order = order.validated()?;
+                let provider_ref = provider.pay_out(&attempt.child_key("provider"), &order).await?;
+                let Order { amount, currency, to } = order;
+                let payout = Payout { id: attempt.key(), amount, currency, to, provider_ref };
+                let mut tx = database.begin().await?;
+                business::keep_payout(&mut tx, &user, &payout).await?;
+                tx.commit().await?;
+                Ok((StatusCode::CREATED, Json(payout)))
+            }
+
+            async fn list_payments(
+                State(database): State<$Database>,
+                user: User,
+            ) -> Result<Json<Vec<Payment>>, PaymentError> {
+                let mut connection = database.reader().await?;
+                Ok(Json(business::payments_of(&mut connection, &user).await?))
+            }
+
+            async fn list_payouts(
+                State(database): State<$Database>,
+                user: User,
+            ) -> Result<Json<Vec<Payout>>, PaymentError> {
+                let mut connection = database.reader().await?;
+                Ok(Json(business::payouts_of(&mut connection, &user).await?))
+            }
+
+            async fn balance(
+                State(database): State<$Database>,
+                user: User,
+            ) -> Result<Json<Balance>, PaymentError> {
+                let mut connection = database.reader().await?;
+                Ok(Json(business::balance_of(&mut connection, &user).await?))
+            }
+        }
+    };
 }
 
-pub(crate) fn router(app: App) -> Router {
-    Router::new()
-        .route("/payments", post(create_payment).get(list_payments))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .with_state(app)
-}
+api!(sqlite: Sqlite);
+api!(postgres: Postgres);
 
-#[idempotent(scope = "user", ttl = "24h")]
-async fn create_payment(
-    State(provider): State<Provider>,
-    State(database): State<Database>,
-    user: User,
-    attempt: Attempt,
-    Json(order): Json<Order>,
-) -> Result<impl IntoResponse, PaymentError> {
-    let order = order.validated()?;
-    provider.charge(&attempt.child_key("charge"), &order).await?;
-    // The same id for each attempt: what an attempt that was killed has written is found again.
-    let payment = database.insert(&user, Payment::of(attempt.key(), order)).await?;
+fn created(payment: Payment) -> impl IntoResponse {
     let location = [(header::LOCATION, format!("/payments/{}", payment.id))];
-    Ok((StatusCode::CREATED, location, Json(payment)))
-}
-
-async fn list_payments(
-    State(database): State<Database>,
-    user: User,
-) -> Result<Json<Vec<Payment>>, PaymentError> {
-    Ok(Json(database.payments_of(&user).await?))
+    (StatusCode::CREATED, location, Json(payment))
 }

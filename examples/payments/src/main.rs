@@ -6,18 +6,20 @@
 
 mod api;
 mod auth;
+mod business;
 mod database;
 mod payments;
 mod provider;
 mod settings;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
+use axum::Router;
 use idem::Idem;
 use tokio::{net::TcpListener, signal::unix};
 use tracing_subscriber::EnvFilter;
 
-use crate::{api::App, database::Database, provider::Provider, settings::Settings};
+use crate::settings::Settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -34,13 +36,35 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let (database, store) = Database::connect(&settings.database_url).await?;
-    let idem = Idem::builder(store).lease(settings.lease).build()?;
-    idem.spawn_sweeper(Duration::from_mins(1));
+    let (url, delay) = (&settings.database_url, settings.provider_delay);
+    if let Some(file) = url.strip_prefix("sqlite:") {
+        let file = file.strip_prefix("//").unwrap_or(file);
+        let (database, store) = database::Sqlite::open(file).await?;
+        let idem = Idem::builder(store).lease(settings.lease).build()?;
+        let greeting = database.to_string();
+        let router = api::sqlite::router(api::sqlite::App::new(idem.clone(), database, delay));
+        serve(idem, router, &greeting, settings.addr).await
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        let (database, store) = database::Postgres::open(url).await?;
+        let idem = Idem::builder(store).lease(settings.lease).build()?;
+        let greeting = database.to_string();
+        let router = api::postgres::router(api::postgres::App::new(idem.clone(), database, delay));
+        serve(idem, router, &greeting, settings.addr).await
+    } else {
+        Err("DATABASE_URL must begin with sqlite: or postgres://".into())
+    }
+}
 
-    let listener = TcpListener::bind(settings.addr)
+async fn serve<D>(
+    idem: Idem<D>,
+    router: Router,
+    database: &str,
+    addr: SocketAddr,
+) -> Result<(), Box<dyn Error>> {
+    idem.spawn_sweeper(Duration::from_mins(1));
+    let listener = TcpListener::bind(addr)
         .await
-        .map_err(|error| format!("cannot listen on {} (set ADDR): {error}", settings.addr))?;
+        .map_err(|error| format!("cannot listen on {addr} (set ADDR): {error}"))?;
     let addr = listener.local_addr()?;
     println!(
         "payments listens on http://{addr}\n\
@@ -50,8 +74,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
          -H 'Content-Type: application/json' -d '{{\"amount\": 1250, \"currency\": \"EUR\", \"to\": \"bob\"}}'"
     );
 
-    let provider = Provider { delay: settings.provider_delay };
-    let router = api::router(App { idem: idem.clone(), database, provider });
     axum::serve(listener, router).with_graceful_shutdown(told_to_stop()?).await?;
     // Executions whose clients have gone are still at work.
     idem.drain().await;

@@ -1,17 +1,23 @@
 //! The payments example as a child process.
 
+mod answer;
+mod log;
+
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    io::{BufRead, BufReader},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use idem_testkit::PostgresServer;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+
+pub(crate) use self::answer::Answer;
+use self::log::Log;
 
 /// How long anything may take on a busy machine before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,6 +50,13 @@ impl Setup {
         self.variables.retain(|(it, _)| *it != name);
         self.variables.push((name, value.into()));
         self
+    }
+
+    /// Where the data are, as a database client needs it.
+    pub(crate) fn database_url(&self) -> String {
+        let url = self.variables.iter().find(|(name, _)| *name == "DATABASE_URL");
+        let file = || format!("sqlite:{}", self.directory.path().join("payments.db").display());
+        url.map_or_else(file, |(_, url)| url.clone())
     }
 
     fn command(&self) -> Command {
@@ -106,36 +119,52 @@ impl App {
         self.client.get(format!("{}{path}", self.url)).bearer_auth("ann")
     }
 
-    pub(crate) fn post(&self, body: &Value) -> RequestBuilder {
-        self.client.post(format!("{}/payments", self.url)).json(body)
+    pub(crate) fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url)).json(body)
+    }
+
+    /// An order of ann's.
+    fn order(&self, path: &str, key: &str, to: &str) -> RequestBuilder {
+        self.post(path, &order(to)).bearer_auth("ann").header("Idempotency-Key", key)
     }
 
     /// Pays as ann.
     pub(crate) async fn pay(&self, key: &str, to: &str) -> Answer {
-        let request = self.post(&order(to)).bearer_auth("ann").header("Idempotency-Key", key);
-        Answer::of(request.send().await.unwrap()).await
+        Answer::of(self.order("/payments", key, to).send().await.unwrap()).await
+    }
+
+    /// Lets the provider pay as ann.
+    pub(crate) async fn pay_out(&self, key: &str, to: &str) -> Answer {
+        Answer::of(self.order("/payouts", key, to).send().await.unwrap()).await
     }
 
     /// Pays as ann until the answer is not that it is running.
     pub(crate) async fn pay_until_answered(&self, key: &str, to: &str) -> Answer {
-        let start = Instant::now();
-        loop {
-            let answer = self.pay(key, to).await;
-            if !answer.is_in_flight() {
-                return answer;
-            }
-            assert!(start.elapsed() < PATIENCE, "still in flight: {answer:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_answered(async || self.pay(key, to).await).await
     }
 
-    /// Sends a payment as ann and returns when the provider has been asked for the money.
+    /// Lets the provider pay as ann until the answer is not that it is running.
+    pub(crate) async fn pay_out_until_answered(&self, key: &str, to: &str) -> Answer {
+        until_answered(async || self.pay_out(key, to).await).await
+    }
+
+    /// Sends a payment as ann and returns when it is being processed.
     pub(crate) async fn start_paying(&self, key: &str, to: &str) -> JoinHandle<Answer> {
-        let request = self.post(&order(to)).bearer_auth("ann").header("Idempotency-Key", key);
+        let request = self.order("/payments", key, to);
+        self.start_request(request, "a payment is processed").await
+    }
+
+    /// Sends a payout as ann and returns when the provider has moved the money.
+    pub(crate) async fn start_paying_out(&self, key: &str, to: &str) -> JoinHandle<Answer> {
+        let request = self.order("/payouts", key, to);
+        self.start_request(request, "the provider has the money").await
+    }
+
+    async fn start_request(&self, request: RequestBuilder, logged: &str) -> JoinHandle<Answer> {
         let client = tokio::spawn(async { Answer::of(request.send().await.unwrap()).await });
         let start = Instant::now();
-        while !self.log.goes_on_with("the provider is asked") {
-            assert!(start.elapsed() < PATIENCE, "the payment does not run");
+        while !self.log.goes_on_with(logged) {
+            assert!(start.elapsed() < PATIENCE, "not in the log: {logged}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         client
@@ -144,6 +173,19 @@ impl App {
     /// Ann's payments.
     pub(crate) async fn payments(&self) -> Vec<Value> {
         self.get("/payments").send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Ann's payouts.
+    pub(crate) async fn payouts(&self) -> Vec<Value> {
+        self.get("/payouts").send().await.unwrap().json().await.unwrap()
+    }
+
+    /// What a user has. All accounts together have nothing.
+    pub(crate) async fn balance(&self, user: &str) -> i64 {
+        let request = self.client.get(format!("{}/balance", self.url)).bearer_auth(user);
+        let body: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(body["total"], 0, "{body}");
+        body["balance"].as_i64().unwrap()
     }
 
     /// SIGKILL.
@@ -177,78 +219,18 @@ impl Drop for App {
     }
 }
 
-/// What the example writes to standard error, shown if the test fails.
-struct Log {
-    lines: Mutex<mpsc::Receiver<String>>,
-    seen: Mutex<Vec<String>>,
-}
-
-impl Log {
-    fn of(stderr: ChildStderr) -> Self {
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        Self { lines: Mutex::new(lines), seen: Mutex::default() }
-    }
-
-    /// Reads the lines that have come, up to one with this text.
-    fn goes_on_with(&self, text: &str) -> bool {
-        self.lines.lock().unwrap().try_iter().any(|line| {
-            let found = line.contains(text);
-            self.seen.lock().unwrap().push(line);
-            found
-        })
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.goes_on_with("\0");
-            let all = self.seen.lock().unwrap().join("\n");
-            let _ = std::io::stderr().write_all(all.as_bytes());
+async fn until_answered(send: impl AsyncFn() -> Answer) -> Answer {
+    let start = Instant::now();
+    loop {
+        let answer = send().await;
+        if !answer.is_in_flight() {
+            return answer;
         }
+        assert!(start.elapsed() < PATIENCE, "still in flight: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 pub(crate) fn order(to: &str) -> Value {
     json!({ "amount": 1250, "currency": "EUR", "to": to })
-}
-
-/// A response, read to its end.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) replayed: bool,
-    pub(crate) location: Option<String>,
-    pub(crate) body: Value,
-}
-
-impl Answer {
-    pub(crate) async fn of(response: Response) -> Self {
-        let header = |name| response.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
-        let (replayed, location) = (header("idempotency-replayed").is_some(), header("location"));
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Self { status, replayed, location, body }
-    }
-
-    /// The name of the problem that the answer is, or nothing.
-    pub(crate) fn problem(&self) -> &str {
-        let uri = self.body["type"].as_str().unwrap_or_default();
-        uri.strip_prefix("urn:problem-type:idem:").unwrap_or_default()
-    }
-
-    pub(crate) fn is_in_flight(&self) -> bool {
-        self.problem() == "in-flight"
-    }
-
-    /// The answer without the marker of a replay.
-    pub(crate) fn content(&self) -> (StatusCode, &Option<String>, &Value) {
-        (self.status, &self.location, &self.body)
-    }
 }

@@ -29,14 +29,14 @@ on_each_database! {
 
     async fn what_is_not_acceptable_is_refused(database: Database) {
         let app = Setup::new(database).start();
-        let anonymous = app.post(&order("bob")).header("Idempotency-Key", "k");
+        let anonymous = app.post("/payments", &order("bob")).header("Idempotency-Key", "k");
         assert_eq!(anonymous.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
-        let keyless = app.post(&order("bob")).bearer_auth("ann").send().await.unwrap();
+        let keyless = app.post("/payments", &order("bob")).bearer_auth("ann").send().await.unwrap();
         assert_eq!(Answer::of(keyless).await.problem(), "key-missing");
-        for amount in [0, -5] {
+        for amount in [0, -5, 100_000_000_001_i64, i64::MAX] {
             let body = json!({ "amount": amount, "currency": "EUR", "to": "bob" });
             let key = format!("amount {amount}");
-            let call = app.post(&body).bearer_auth("ann").header("Idempotency-Key", key);
+            let call = app.post("/payments", &body).bearer_auth("ann").header("Idempotency-Key", key);
             assert_eq!(call.send().await.unwrap().status(), StatusCode::UNPROCESSABLE_ENTITY);
         }
         let mismatch = {
@@ -51,7 +51,7 @@ on_each_database! {
     async fn users_do_not_share_keys(database: Database) {
         let app = Setup::new(database).start();
         let of_ann = app.pay("k", "shop").await;
-        let call = app.post(&order("shop")).bearer_auth("bob").header("Idempotency-Key", "k");
+        let call = app.post("/payments", &order("shop")).bearer_auth("bob").header("Idempotency-Key", "k");
         let of_bob = Answer::of(call.send().await.unwrap()).await;
         assert_eq!(of_bob.status, StatusCode::CREATED);
         assert!(!of_bob.replayed);

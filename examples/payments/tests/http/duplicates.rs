@@ -24,6 +24,7 @@ async fn pay_once(servers: &[&App], duplicates: usize) {
         1
     );
     assert_eq!(servers[0].payments().await.len(), 1);
+    assert_eq!(servers[0].balance("bob").await, 1250);
 }
 
 on_each_database! {
@@ -44,6 +45,7 @@ on_each_database! {
         let answers = futures_util::future::join_all(keys.iter().map(|it| app.pay(it, "bob"))).await;
         assert!(answers.iter().all(|it| it.status == StatusCode::CREATED && !it.replayed));
         assert_eq!(app.payments().await.len(), 200);
+        assert_eq!(app.balance("bob").await, 200 * 1250);
     }
 
     async fn a_client_that_disconnects_finds_its_payment_when_it_comes_back(database: Database) {

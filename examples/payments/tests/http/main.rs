@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
 
+mod accounts;
 mod app;
 mod contract;
 mod crashes;
 mod duplicates;
 mod outages;
+mod payouts;
 mod settings;
 mod shutdown;
+mod tables;
 
 /// Runs each scenario on SQLite and on Postgres.
 macro_rules! on_each_database {
