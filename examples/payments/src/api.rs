@@ -51,12 +51,15 @@ macro_rules! api {
             }
 
             pub(crate) fn router(app: App) -> Router {
-                Router::new()
+                let router = Router::new()
                     .route("/payments", post(create_payment).get(list_payments))
                     .route("/payouts", post(create_payout).get(list_payouts))
                     .route("/balance", get(balance))
-                    .route("/healthz", get(|| async { "ok\n" }))
-                    .with_state(app)
+                    .route("/healthz", get(|| async { "ok\n" }));
+                #[cfg(feature = "control")]
+                let router = router
+                    .route("/control/payments", post(crate::control::$module::create_payment));
+                router.with_state(app)
             }
 
             #[idempotent(scope = "user", ttl = "24h")]
@@ -125,7 +128,7 @@ macro_rules! api {
 api!(sqlite: Sqlite);
 api!(postgres: Postgres);
 
-fn created(payment: Payment) -> impl IntoResponse {
+pub(crate) fn created(payment: Payment) -> impl IntoResponse {
     let location = [(header::LOCATION, format!("/payments/{}", payment.id))];
     (StatusCode::CREATED, location, Json(payment))
 }

@@ -7,6 +7,8 @@
 mod api;
 mod auth;
 mod business;
+#[cfg(feature = "control")]
+mod control;
 mod database;
 mod payments;
 mod provider;
