@@ -20,7 +20,7 @@ macro_rules! api {
                 response::IntoResponse,
                 routing::{get, post},
             };
-            use idem::{Attempt, Idem, idempotent};
+            use idem::{Attempt, Idem, Tx, idempotent};
             use uuid::Uuid;
 
             use crate::{
@@ -65,17 +65,14 @@ macro_rules! api {
             #[idempotent(scope = "user", ttl = "24h")]
             async fn create_payment(
                 State(provider): State<Provider>,
-                State(database): State<$Database>,
                 user: User,
+                mut tx: Tx<sqlx::$Database>,
                 Json(order): Json<Order>,
             ) -> Result<impl IntoResponse, PaymentError> {
                 let order = order.validated()?;
-                let mut tx = database.begin().await?;
                 order.processed(provider.delay).await?;
                 let id = Uuid::new_v4().to_string();
-                let payment = business::pay(&mut tx, &user, order, id).await?;
-                tx.commit().await?;
-                Ok(super::created(payment))
+                Ok(super::created(business::pay(&mut tx, &user, order, id).await?))
             }
 
             /// The provider is no part of our database: whether a call that was cut off moved the

@@ -60,7 +60,7 @@ impl Postgres {
         let first = options.connect().await;
         first.map_err(|error| Unopened { database, source: error.into() })?.close().await?;
         let pool = pool(options);
-        let store = PostgresStore::connect(url).await?;
+        let store = PostgresStore::beside(&pool).connect().await?;
         store.migrate().await?;
         sqlx::migrate!("migrations/postgres").run(&pool).await?;
         Ok((Self(pool), store))
