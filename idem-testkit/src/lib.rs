@@ -1,5 +1,5 @@
 //! Test tools for [Idem](https://docs.rs/idem-rs): a suite that decides whether a store is correct,
-//! and throwaway database servers.
+//! throwaway database servers, and (feature `crash-points`) places where a process can be killed.
 //!
 //! # Testing a store
 //!
@@ -44,6 +44,8 @@
 //! every time back. [`PostgresServer`] gives each test an empty database to do so.
 
 mod conformance;
+#[cfg(feature = "crash-points")]
+pub mod crash;
 mod postgres;
 
 pub use async_trait::async_trait;

@@ -42,6 +42,8 @@ macro_rules! business {
                 for (owner, amount) in moved {
                     let upsert = sqlx::query(super::UPSERT_ACCOUNT).bind(owner).bind(amount);
                     upsert.execute(&mut *connection).await?;
+                    #[cfg(feature = "crash-points")]
+                    idem_testkit::crash::point("payments::after-first-write");
                 }
                 sqlx::query(super::INSERT_PAYMENT)
                     .bind(&id)

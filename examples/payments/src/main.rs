@@ -25,6 +25,8 @@ use crate::settings::Settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    #[cfg(feature = "crash-points")]
+    idem_testkit::crash::arm();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run().await {

@@ -30,6 +30,7 @@ pub(crate) enum Database {
 }
 
 /// The example's environment: a working directory of its own, and variables.
+#[derive(Clone)]
 pub(crate) struct Setup {
     directory: Arc<TempDir>,
     variables: Vec<(&'static str, String)>,
@@ -61,7 +62,7 @@ impl Setup {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
-        for name in ["DATABASE_URL", "PROVIDER_DELAY_MS", "LEASE", "RUST_LOG"] {
+        for name in ["DATABASE_URL", "PROVIDER_DELAY_MS", "LEASE", "RUST_LOG", "FAILPOINTS"] {
             command.env_remove(name);
         }
         command.current_dir(self.directory.path()).env("ADDR", "127.0.0.1:0");
@@ -124,7 +125,7 @@ impl App {
     }
 
     /// An order of ann's.
-    fn order(&self, path: &str, key: &str, to: &str) -> RequestBuilder {
+    pub(crate) fn order(&self, path: &str, key: &str, to: &str) -> RequestBuilder {
         self.post(path, &order(to)).bearer_auth("ann").header("Idempotency-Key", key)
     }
 

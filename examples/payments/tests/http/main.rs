@@ -5,6 +5,8 @@
 mod accounts;
 mod app;
 mod contract;
+#[cfg(feature = "crash-points")]
+mod crash_points;
 mod crashes;
 mod duplicates;
 mod outages;

@@ -35,7 +35,7 @@ pub(crate) async fn execute(url: &str, statement: &'static str) {
 /// From now on no answer can be recorded.
 pub(crate) async fn refuse_answers(url: &str) {
     if is_sqlite(url) {
-        let create = "CREATE TRIGGER refuse_answers BEFORE UPDATE ON idem WHEN NEW.state = 2 \
+        let create = "CREATE TRIGGER refuse_answers BEFORE INSERT ON idem WHEN NEW.state = 2 \
                       BEGIN SELECT raise(ABORT, 'refused'); END";
         execute(url, create).await;
     } else {
