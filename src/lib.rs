@@ -118,7 +118,7 @@ pub use idem_macros::Scope;
 /// its answer commit together, so that the effect in the database is there exactly once, whatever
 /// crashes when:
 ///
-/// - a final answer below 400 commits both;
+/// - an answer below 400 commits both, whatever `keep` says;
 /// - a final answer from 400 on rolls the handler's writes back and is recorded and replayed;
 /// - an answer that is not final, a panic, or a lost connection rolls everything back, and a retry
 ///   executes.

@@ -1,7 +1,9 @@
 //! Responses: what is stored of them, and what is replayed.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONNECTION, response::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION, response::Parts,
+};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -45,8 +47,7 @@ pub(crate) async fn capture<B>(
 where
     B: Body<Data = Bytes> + From<Bytes>,
 {
-    let keep = endpoint.keep.as_ref().unwrap_or(&defaults.keep);
-    if !keep.is_final(response.status()) {
+    if !is_final(response.status(), endpoint, defaults) {
         return Captured::NotFinal(response);
     }
     let max_response = endpoint.max_response.unwrap_or(defaults.max_response);
@@ -62,6 +63,13 @@ where
     let body = body.to_bytes();
     record.body = Some(body.clone());
     Captured::Final(record, Response::from_parts(parts, B::from(body)))
+}
+
+/// Whether an answer of this status is to be recorded. A success of a handler in a transaction always
+/// is: to report it and to roll its writes back would be a lie.
+pub(crate) fn is_final(status: StatusCode, endpoint: &Endpoint, defaults: &Defaults) -> bool {
+    let keep = endpoint.keep.as_ref().unwrap_or(&defaults.keep);
+    keep.is_final(status) || endpoint.transactional && (200..400).contains(&status.as_u16())
 }
 
 /// Sets the marker of an answer that was recorded, if there is one and the answer can be replayed.

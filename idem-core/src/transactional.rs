@@ -4,9 +4,9 @@ use std::{error::Error, future::Future, panic::AssertUnwindSafe, sync::Arc, time
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     handler::{Granted, Handled},
     problem::Problem,
     record::{Owner, StoredResponse},
-    response::{Captured, capture, mark_stored},
+    response::{Captured, capture, is_final, mark_stored},
     store::{Begin, Begun, Recover},
     transaction::{Ended, OpenTransaction, Recorded},
 };
@@ -62,8 +62,9 @@ impl Engine {
         Fut: Future<Output = Handled<B>>,
     {
         crash_point("idem::before-claim");
+        let deadline = Instant::now() + self.store.timeout;
         let gate = self.enter(&request).await?;
-        let mut begun = self.begin(&request).await?;
+        let mut begun = self.begin(&request, deadline).await?;
         let is_won = matches!(begun, Begun::Won { .. });
         let _executing = is_won.then(|| gate.execute(request.fingerprint));
         let mut runs_left = request.endpoint.retries.saturating_add(1);
@@ -86,17 +87,17 @@ impl Engine {
                 Ran::Conflict => {}
                 Ran::Superseded => runs_left = 0,
             }
-            begun = self.begin(&request).await?;
+            begun = self.begin(&request, Instant::now() + self.store.timeout).await?;
         }
     }
 
-    async fn begin(&self, request: &GuardedRequest) -> Result<Begun, Problem> {
+    async fn begin(&self, request: &GuardedRequest, deadline: Instant) -> Result<Begun, Problem> {
         let begin = Begin {
             owner: Owner::draw(request.id.clone()),
             fingerprint: request.fingerprint,
             settings: request.endpoint.transaction(&self.defaults),
         };
-        let answer = self.store.within(self.store.store.begin(&begin)).await;
+        let answer = self.store.until(deadline, self.store.store.begin(&begin)).await;
         answer.map_err(|error| refused(request.id.operation(), &error))
     }
 
@@ -124,11 +125,10 @@ impl Engine {
         crash_point("idem::after-handler");
         let (close, ran) = match worked {
             Ok(Some(Captured::Final(record, response))) => {
-                let is_error = response.status().as_u16() >= 400;
-                let close = if is_error && !endpoint.commit_on_error {
-                    Close::Reject(record)
-                } else {
+                let close = if commits(response.status(), endpoint) {
                     Close::Commit(Some(record))
+                } else {
+                    Close::Reject(record)
                 };
                 (close, Ran::Over(Ok(response)))
             }
@@ -146,8 +146,7 @@ impl Engine {
         ran
     }
 
-    /// Runs a handler that takes a transaction and needs no record: committed below 400, rolled back
-    /// otherwise.
+    /// Runs a handler that takes a transaction and needs no record.
     pub(crate) async fn run_in_unguarded<B, F, Fut>(
         self: Arc<Self>,
         endpoint: &'static Endpoint,
@@ -164,10 +163,13 @@ impl Engine {
         let granted = Granted::transaction_of(None, transaction.lend());
         let worked = AssertUnwindSafe(async { execute(granted).await }).catch_unwind().await;
         let (close, ran) = match worked {
-            Ok(Handled::Answered(response)) if response.status().as_u16() < 400 => {
-                (Close::Commit(None), Ran::Over(Ok(response)))
+            Ok(Handled::Answered(response)) => {
+                let status = response.status();
+                let is_final = is_final(status, endpoint, &self.defaults);
+                let is_kept = is_final && commits(status, endpoint);
+                let close = if is_kept { Close::Commit(None) } else { Close::RollBack };
+                (close, Ran::Over(Ok(response)))
             }
-            Ok(Handled::Answered(response)) => (Close::RollBack, Ran::Over(Ok(response))),
             Ok(Handled::Conflict) => (Close::RollBack, Ran::Conflict),
             Err(_) => (Close::RollBack, panicked(OPERATION).into()),
         };
@@ -239,6 +241,11 @@ impl Engine {
     }
 }
 
+/// Whether a final answer commits what the handler wrote.
+fn commits(status: StatusCode, endpoint: &Endpoint) -> bool {
+    status.as_u16() < 400 || endpoint.commit_on_error
+}
+
 fn commit_unknown<B>(operation: &str) -> Ran<B> {
     tracing::error!(operation, "the database did not say whether a transaction was committed");
     Problem::CommitUnknown.into()
@@ -253,4 +260,96 @@ fn panicked(operation: &str) -> Problem {
 fn pause() -> Duration {
     let chance = Uuid::new_v4().as_u128() % 20;
     Duration::from_millis(5 + u64::try_from(chance).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::{
+        Claim, Claimed, Idem, NoTransactions, Record, RecordId, Store, Written,
+        test_support::{fingerprint, record_id},
+    };
+
+    /// A database that takes connections and never answers.
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl Store for Silent {
+        type Database = NoTransactions;
+
+        fn server_timeout(&self) -> Option<Duration> {
+            None
+        }
+
+        async fn claim(&self, _: &Claim) -> Result<Claimed, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn complete(
+            &self,
+            _: &Owner,
+            _: &StoredResponse,
+            _: Duration,
+        ) -> Result<Written, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn fail(&self, _: &Owner, _: Duration) -> Result<Written, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn hold(&self, _: &Owner) -> Result<Written, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn renew(&self, _: &Owner, _: Duration) -> Result<Written, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn release(&self, _: &Owner) -> Result<Written, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn begin(&self, _: &Begin) -> Result<Begun, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn get(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn sweep(&self, _: u32) -> Result<u64, StoreError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn duplicates_behind_a_beginning_that_hangs_get_their_503_in_time_too() {
+        static ENDPOINT: Endpoint = Endpoint::new().transactional(true);
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let idem = Idem::builder(Silent).build().expect("a valid engine");
+        let start = Instant::now();
+        let requests = (0..10).map(|_| {
+            let request = GuardedRequest {
+                id: record_id("k"),
+                fingerprint: fingerprint("a"),
+                endpoint: &ENDPOINT,
+            };
+            idem.answer(request, async |_| {
+                RUNS.fetch_add(1, Ordering::Relaxed);
+                Handled::Answered(Response::new(Full::<Bytes>::default()))
+            })
+        });
+        for answer in futures_util::future::join_all(requests).await {
+            assert_eq!(answer.map(|it| it.status()), Err(Problem::StoreUnavailable));
+        }
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        assert_eq!(RUNS.load(Ordering::Relaxed), 0);
+    }
 }

@@ -127,6 +127,22 @@ on_each_database! {
         assert_eq!(service.notes().await, ["run 1"]);
     }
 
+    #[idempotent(scope = "global", keep = "404")]
+    async fn kept_narrowly(State(runs): State<Runs>, mut tx: Tx<Db>) -> StatusCode {
+        write(&mut tx, "done").await;
+        runs.count();
+        StatusCode::ACCEPTED
+    }
+
+    #[tokio::test]
+    async fn a_success_commits_and_is_recorded_whatever_keep_says() {
+        let service = service().await;
+        let router = Router::new().route("/notes", post(kept_narrowly));
+        assert!(!service.send(&router, "k").await.is_replay());
+        assert!(service.send(&router, "k").await.is_replay());
+        assert_eq!((service.notes().await, service.runs.so_far()), (vec!["done".into()], 1));
+    }
+
     async fn by_transaction(transaction: &mut Transaction<'static, Db>) {
         write(transaction, "by transaction").await;
     }

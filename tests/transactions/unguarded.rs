@@ -23,6 +23,23 @@ on_each_database! {
         (status, format!("guarded: {}", attempt.is_some()))
     }
 
+    #[idempotent(scope = "global", required = false, commit_on_error = true)]
+    async fn audited(mut tx: Tx<Db>, body: String) -> StatusCode {
+        sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
+        StatusCode::from_u16(body.parse().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn with_commit_on_error_a_final_error_commits_without_a_key_too() {
+        let service = service().await;
+        let router = Router::new().route("/notes", post(audited));
+        for (status, notes) in [("422", 1), ("503", 1), ("200", 2)] {
+            let request = Request::post("/notes").body(Body::from(status)).unwrap();
+            assert_eq!(service.send_request(&router, request).await.status.as_str(), status);
+            assert_eq!(service.notes().await.len(), notes, "{status}");
+        }
+    }
+
     #[tokio::test]
     async fn a_request_without_a_key_commits_below_400_and_rolls_back_otherwise() {
         let service = service().await;
