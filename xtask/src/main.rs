@@ -2,37 +2,55 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to its user")]
 
+mod crash;
 mod features;
 mod process;
 mod servers;
 
 use std::{env, path::Path, process::ExitCode};
 
-use crate::process::{Result, cargo, run};
+use crate::{
+    crash::Options,
+    process::{Result, cargo, run},
+};
 
 const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   test      everything that must pass: formatting, lints, every feature alone, tests, docs
-  licenses  licenses, banned crates and sources of all dependencies; needs cargo-deny";
+  licenses  licenses, banned crates and sources of all dependencies; needs cargo-deny
+  crash     kills the payments example under load and looks for payments that were made twice, or
+            were lost; finds none, or fails
+      --kills <number>            how often it is killed; default 100
+      --database sqlite|postgres  default sqlite
+      --stop-server <number>      how often Postgres is stopped instead, as a crash would
+      --seed <number>             repeats what was drawn, as far as timing permits
+      --control                   pays without protection, and fails unless it finds double payments";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    let command = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => test,
-        ["licenses"] => licenses,
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["test"] => go_to_root().and_then(|()| test()),
+        ["licenses"] => go_to_root().and_then(|()| licenses()),
+        ["crash", ref options @ ..] => match Options::parse(options) {
+            Ok(options) => go_to_root().and_then(|()| crash::run(&options)),
+            Err(error) => return misused(&error.to_string()),
+        },
+        _ => return misused("there is no such command"),
     };
-    match go_to_root().and_then(|()| command()) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn misused(why: &str) -> ExitCode {
+    eprintln!("{USAGE}\n\nerror: {why}");
+    ExitCode::from(2)
 }
 
 fn go_to_root() -> Result {

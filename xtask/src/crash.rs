@@ -1,0 +1,104 @@
+//! Kills the payments example at random moments under load, restarts it, and then compares what its
+//! clients were told with what it has.
+//!
+//! `book` is what a client keeps, `client` what it does; `service` and `killer` are the other side;
+//! `audit` compares, `violations` are what it finds.
+
+mod audit;
+mod book;
+mod client;
+mod killer;
+mod options;
+mod service;
+mod violations;
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use idem_testkit::PostgresServer;
+use tempfile::TempDir;
+use tokio::{runtime, sync::watch, task::JoinSet};
+
+pub(crate) use self::options::Options;
+use self::{
+    book::Book,
+    client::Client,
+    killer::{Killer, Service},
+    options::Database,
+    service::Program,
+    violations::{Kind, Violations},
+};
+use crate::{process::Result, servers};
+
+/// Each of them has the same names for its keys.
+const USERS: usize = 12;
+
+pub(crate) fn run(options: &Options) -> Result {
+    let server = match options.database {
+        Database::Sqlite => None,
+        Database::Postgres => {
+            servers::ensure_postgres()?;
+            Some(PostgresServer::start())
+        }
+    };
+    let directory = TempDir::new()?;
+    let url = server.as_ref().map(PostgresServer::fresh_database);
+    let program = Program::build(directory.path(), options.control, url)?;
+    println!("\nseed {}", options.seed);
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let start = Instant::now();
+    let (books, violations) = runtime.block_on(rounds(options, &program, server.as_ref()))?;
+    summarize(options, &books, &violations, start.elapsed());
+
+    let found = violations.of(Kind::PaidTwice) > 0;
+    match (options.control, violations.is_empty()) {
+        (true, _) if !found => Err("the control found no double payment".into()),
+        (false, false) => {
+            let kept = directory.keep();
+            Err(format!("promises were broken; the files are in {}", kept.display()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Kills, waits until every client has its answers, and compares.
+async fn rounds(
+    options: &Options,
+    program: &Program,
+    server: Option<&PostgresServer>,
+) -> Result<(Vec<Book>, Violations)> {
+    let mut rng = Rng::with_seed(options.seed);
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+    let path = if options.control { "/control/payments" } else { "/payments" };
+    let service = watch::Sender::new(Service::Down);
+    let mut clients = JoinSet::new();
+    for user in 0..USERS {
+        let client = Client::new(user, rng.fork(), http.clone(), path, service.subscribe());
+        clients.spawn(client.run());
+    }
+    let killer = Killer { program, server, service: &service, rng };
+    let running = killer.run(options.kills, options.stops).await?;
+    let mut books = clients.join_all().await;
+    books.sort_unstable_by_key(|it| it.user);
+    let violations = audit::compare(&http, &running.url, &mut books).await?;
+    running.kill().await?;
+    Ok((books, violations))
+}
+
+fn summarize(options: &Options, books: &[Book], violations: &Violations, took: Duration) {
+    let sum = |of: fn(&Book) -> u64| books.iter().map(of).sum::<u64>();
+    println!(
+        "{:?}{}: {} kills, {} stops of the server, {:.0} s\n\
+         {} intents, {} payments, {} answers, {} of them replays\n\
+         violations: {violations}",
+        options.database,
+        if options.control { ", the control" } else { "" },
+        options.kills,
+        options.stops,
+        took.as_secs_f64(),
+        sum(|it| it.intents.len() as u64),
+        sum(|it| it.intents.iter().filter(|it| it.payment().is_some()).count() as u64),
+        sum(|it| it.answers),
+        sum(|it| it.replays),
+    );
+}

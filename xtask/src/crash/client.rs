@@ -1,0 +1,150 @@
+//! A client as the field has them: it asks again until it is told, and not always in order.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use futures_util::future::join_all;
+use reqwest::{StatusCode, header};
+use serde::Deserialize;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{
+    book::{Answer, Book, Order, name},
+    killer::Service,
+    violations::Kind,
+};
+
+/// After which a key counts as never answered.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub(super) struct Client {
+    rng: Rng,
+    http: reqwest::Client,
+    path: &'static str,
+    service: watch::Receiver<Service>,
+    book: Book,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Balance {
+    pub(super) balance: i64,
+    pub(super) total: i64,
+}
+
+impl Client {
+    pub(super) fn new(
+        user: usize,
+        rng: Rng,
+        http: reqwest::Client,
+        path: &'static str,
+        service: watch::Receiver<Service>,
+    ) -> Self {
+        Self { rng, http, path, service, book: Book::of(user) }
+    }
+
+    /// Orders until the killer has done, and then until everything is answered.
+    pub(super) async fn run(mut self) -> Book {
+        while !matches!(*self.service.borrow(), Service::Left(_)) {
+            let number = self.book.intend(&mut self.rng);
+            self.pay(number).await;
+            if self.rng.u8(..) < 40 {
+                let earlier = self.rng.usize(..=number);
+                self.repeat(earlier).await;
+            }
+            if self.rng.u8(..) < 10 {
+                self.look_at_the_total().await;
+            }
+            sleep(Duration::from_millis(self.rng.u64(..10))).await;
+        }
+        self.book
+    }
+
+    /// Asks until there is an answer: now and then several times at once, and now and then without
+    /// listening to the end.
+    async fn pay(&mut self, number: usize) {
+        let start = Instant::now();
+        while !self.book.intents[number].is_answered() {
+            if start.elapsed() > PATIENCE {
+                return self.book.violate(Kind::Unanswered, number, "in two minutes");
+            }
+            let order = self.book.order(number);
+            let url = self.url().await;
+            let answers = match self.rng.u8(..16) {
+                0..=2 => {
+                    let times = self.rng.u8(2..=4);
+                    join_all((0..times).map(|_| self.send(&url, number, &order))).await
+                }
+                3..=4 => {
+                    let patience = Duration::from_millis(self.rng.u64(..20));
+                    let listening = timeout(patience, self.send(&url, number, &order)).await;
+                    vec![listening.unwrap_or_default()]
+                }
+                _ => vec![self.send(&url, number, &order).await],
+            };
+            self.note(number, answers);
+            if !self.book.intents[number].is_answered() {
+                sleep(Duration::from_millis(self.rng.u64(2..30))).await;
+            }
+        }
+    }
+
+    /// Asks once more for what was answered.
+    async fn repeat(&mut self, number: usize) {
+        let order = self.book.order(number);
+        let url = self.url().await;
+        let answer = self.send(&url, number, &order).await;
+        self.note(number, vec![answer]);
+    }
+
+    fn note(&mut self, number: usize, answers: Vec<Option<Answer>>) {
+        for answer in answers.into_iter().flatten().filter(|it| !it.transient) {
+            self.book.note(number, &answer);
+        }
+    }
+
+    /// Waits while the service is known to be down.
+    async fn url(&mut self) -> String {
+        let service = self.service.wait_for(|it| it.url().is_some()).await;
+        let url = service.ok().and_then(|it| it.url().map(str::to_owned));
+        // The killer outlives its clients.
+        url.unwrap_or_default()
+    }
+
+    /// Nothing when there was no whole answer.
+    async fn send(&self, url: &str, number: usize, order: &Order) -> Option<Answer> {
+        let request = self.http.post(format!("{url}{}", self.path)).json(order);
+        let request = request.bearer_auth(name(self.book.user));
+        let request = request.header("idempotency-key", Book::key(number));
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status(), response.headers());
+        let again = status == StatusCode::CONFLICT && headers.contains_key(header::RETRY_AFTER);
+        Some(Answer {
+            status,
+            location: headers.get(header::LOCATION).map(|it| it.as_bytes().to_vec()),
+            replayed: headers.contains_key("idempotency-replayed"),
+            transient: again || status.is_server_error(),
+            body: response.bytes().await.ok()?.to_vec(),
+        })
+    }
+
+    /// At no moment do the accounts have anything together.
+    async fn look_at_the_total(&mut self) {
+        let url = self.url().await;
+        let balance = balance(&self.http, &url, self.book.user).await;
+        if let Some(Balance { total, .. }) = balance.ok().filter(|it| it.total != 0) {
+            self.book.violations.add(Kind::WrongTotal, total);
+        }
+    }
+}
+
+pub(super) async fn balance(
+    http: &reqwest::Client,
+    url: &str,
+    user: usize,
+) -> reqwest::Result<Balance> {
+    let request = http.get(format!("{url}/balance")).bearer_auth(name(user));
+    request.send().await?.error_for_status()?.json().await
+}

@@ -1,0 +1,51 @@
+//! The command line.
+
+use lexopt::{Arg, Error, Parser, ValueExt};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Database {
+    Sqlite,
+    Postgres,
+}
+
+pub(crate) struct Options {
+    pub(crate) kills: u32,
+    /// How often the server is stopped.
+    pub(crate) stops: u32,
+    pub(crate) seed: u64,
+    pub(crate) database: Database,
+    pub(crate) control: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(args: &[&str]) -> Result<Self, Error> {
+        let mut options = Self {
+            kills: 100,
+            stops: 0,
+            seed: fastrand::u64(..),
+            database: Database::Sqlite,
+            control: false,
+        };
+        let mut parser = Parser::from_args(args);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Long("kills") => options.kills = parser.value()?.parse()?,
+                Arg::Long("stop-server") => options.stops = parser.value()?.parse()?,
+                Arg::Long("seed") => options.seed = parser.value()?.parse()?,
+                Arg::Long("control") => options.control = true,
+                Arg::Long("database") => {
+                    options.database = parser.value()?.parse_with(|name| match name {
+                        "sqlite" => Ok(Database::Sqlite),
+                        "postgres" => Ok(Database::Postgres),
+                        _ => Err("neither sqlite nor postgres"),
+                    })?;
+                }
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        if options.stops > 0 && options.database != Database::Postgres {
+            return Err("--stop-server needs --database postgres".into());
+        }
+        Ok(options)
+    }
+}
