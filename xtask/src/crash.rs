@@ -61,6 +61,17 @@ pub(crate) fn run(options: &Options) -> Result {
     }
 }
 
+/// As often as every test run can bear: the example on both databases, and what must be found.
+pub(crate) fn check() -> Result {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let stops = if database == Database::Postgres { 10 } else { 0 };
+        let options = Options { kills: 120, stops, database, ..Options::default() };
+        run(&options)?;
+        run(&Options { kills: 60, stops: 0, control: true, ..options })?;
+    }
+    Ok(())
+}
+
 /// Kills, waits until every client has its answers, and compares.
 async fn rounds(
     options: &Options,

@@ -64,6 +64,7 @@ fn test() -> Result {
     run(&mut cargo("clippy --workspace --all-targets --all-features --locked -- -D warnings"))?;
     features::check_each_alone()?;
     run(&mut cargo("test --workspace --all-features --locked"))?;
+    crash::check()?;
     run(cargo("doc --workspace --all-features --no-deps --locked")
         .env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -17,15 +17,16 @@ pub(crate) struct Options {
     pub(crate) control: bool,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        let (kills, stops, seed) = (100, 0, fastrand::u64(..));
+        Self { kills, stops, seed, database: Database::Sqlite, control: false }
+    }
+}
+
 impl Options {
     pub(crate) fn parse(args: &[&str]) -> Result<Self, Error> {
-        let mut options = Self {
-            kills: 100,
-            stops: 0,
-            seed: fastrand::u64(..),
-            database: Database::Sqlite,
-            control: false,
-        };
+        let mut options = Self::default();
         let mut parser = Parser::from_args(args);
         while let Some(arg) = parser.next()? {
             match arg {
