@@ -28,7 +28,7 @@ impl Attempt {
     }
 
     /// Executions of this request so far, this one included: 1 unless an earlier one failed or was
-    /// cut off.
+    /// cut off. One that ran in a transaction and was rolled back leaves nothing to count.
     pub const fn number(&self) -> u32 {
         self.number
     }

@@ -264,14 +264,8 @@ where
     where
         T: for<'r> FromRow<'r, DB::Row>,
     {
-        let Owner { id, attempt } = &claim.owner;
-        sqlx::query_as(sql.clone())
-            .bind(&id.digest()[..])
-            .bind(attempt.as_uuid())
-            .bind(&claim.fingerprint.as_bytes()[..])
-            .bind(id.operation())
-            .bind(id.scope())
-            .bind(id.key())
+        let Claim { owner, fingerprint, .. } = claim;
+        Self::named(Self::asked(sql, owner, fingerprint), &owner.id)
             .bind(claim.recover == Recover::Hold)
             .bind(milliseconds(claim.lease))
             .bind(milliseconds(claim.ttl.max(claim.lease)))
@@ -283,10 +277,23 @@ where
     where
         T: for<'r> FromRow<'r, DB::Row>,
     {
-        sqlx::query_as(sql.clone())
-            .bind(&begin.owner.id.digest()[..])
-            .bind(begin.owner.attempt.as_uuid())
-            .bind(&begin.fingerprint.as_bytes()[..])
+        Self::asked(sql, &begin.owner, &begin.fingerprint)
+    }
+
+    fn asked<'q, T>(
+        sql: &SqlStr,
+        owner: &'q Owner,
+        fingerprint: &'q Fingerprint,
+    ) -> Query<'q, DB, T>
+    where
+        T: for<'r> FromRow<'r, DB::Row>,
+    {
+        own(sql, owner).bind(&fingerprint.as_bytes()[..])
+    }
+
+    /// What is there for people to read.
+    fn named<'q, T>(query: Query<'q, DB, T>, id: &'q RecordId) -> Query<'q, DB, T> {
+        query.bind(id.operation()).bind(id.scope()).bind(id.key())
     }
 
     /// Binds a record to the parameters of [`Dialect::record`].
@@ -299,14 +306,8 @@ where
         i32: Encode<'q, DB> + Type<DB>,
         T: for<'r> FromRow<'r, DB::Row>,
     {
-        let Owner { id, attempt } = &pending.owner;
-        sqlx::query_as(sql.clone())
-            .bind(&id.digest()[..])
-            .bind(attempt.as_uuid())
-            .bind(&pending.fingerprint.as_bytes()[..])
-            .bind(id.operation())
-            .bind(id.scope())
-            .bind(id.key())
+        let Pending { owner, fingerprint, .. } = pending;
+        Self::named(Self::asked(sql, owner, fingerprint), &owner.id)
             .bind(pending.fence)
             .bind(pending.number)
             .bind(answer.response.status.as_u16().cast_signed())
@@ -355,12 +356,12 @@ where
     }
 }
 
-fn own<'q, DB>(sql: &SqlStr, owner: &'q Owner) -> Query<'q, DB, Hit>
+fn own<'q, DB, T>(sql: &SqlStr, owner: &'q Owner) -> Query<'q, DB, T>
 where
     DB: Database,
+    T: for<'r> FromRow<'r, DB::Row>,
     &'q [u8]: Encode<'q, DB> + Type<DB>,
     Uuid: Encode<'q, DB> + Type<DB>,
-    for<'r> Hit: FromRow<'r, DB::Row>,
 {
     sqlx::query_as(sql.clone()).bind(&owner.id.digest()[..]).bind(owner.attempt.as_uuid())
 }
