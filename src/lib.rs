@@ -40,9 +40,9 @@ mod tx;
 
 pub use idem_core::{
     Attempt, AttemptId, Begin, Begun, Builder, Claim, Claimed, ConfigError, Ended, Fence,
-    Fingerprint, Idem, IdempotencyKey, Isolation, Keep, KeyError, KeyFormat, NoTransactions,
+    Fingerprint, Held, Idem, IdempotencyKey, Isolation, Keep, KeyError, KeyFormat, NoTransactions,
     OpenTransaction, Owner, Problem, ProblemContext, RECORD_VERSION, Record, RecordId, Recorded,
-    Recover, Scope, ScopeValue, ScopeWriter, State, Store, StoreError, StoredResponse,
+    Recover, Resolution, Scope, ScopeValue, ScopeWriter, State, Store, StoreError, StoredResponse,
     TransactionSettings, Written,
 };
 /// Makes a type a [`Scope`](trait@Scope).

@@ -48,8 +48,10 @@ pub use crate::{
     idem::Idem,
     key::{IdempotencyKey, KeyError, KeyFormat, MAX_KEY_LEN},
     problem::{Problem, ProblemContext},
-    record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
+    record::{
+        AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,
+    },
     scope::{Scope, ScopeValue, ScopeWriter},
-    store::{Begin, Begun, Claim, Claimed, NoTransactions, Recover, Store, Written},
+    store::{Begin, Begun, Claim, Claimed, NoTransactions, Recover, Resolution, Store, Written},
     transaction::{Ended, Isolation, OpenTransaction, Recorded, TransactionSettings},
 };

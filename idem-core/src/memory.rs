@@ -17,8 +17,10 @@ use tokio::time::Instant;
 use crate::{
     error::StoreError,
     fingerprint::Fingerprint,
-    record::{AttemptId, Fence, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
-    store::{Claim, Claimed, NoTransactions, Recover, Store, Written},
+    record::{
+        AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,
+    },
+    store::{Claim, Claimed, NoTransactions, Recover, Resolution, Store, Written},
     sync::lock,
 };
 
@@ -63,6 +65,7 @@ struct Shard {
 }
 
 struct Row {
+    id: RecordId,
     version: i16,
     fingerprint: Fingerprint,
     state: State,
@@ -70,6 +73,7 @@ struct Row {
     attempt: AttemptId,
     fence: Fence,
     number: u32,
+    /// Of a held record: when it came to be held.
     lease_until: Duration,
     /// `None`: never.
     expires_at: Option<Duration>,
@@ -248,6 +252,7 @@ impl Inner {
             Recover::Hold => None,
         };
         let row = Row {
+            id: claim.owner.id.clone(),
             version: RECORD_VERSION,
             fingerprint: claim.fingerprint,
             state: State::InFlight,
@@ -291,6 +296,54 @@ impl Inner {
             shard.expiry.remove(&(at, digest));
         }
         change(row, now);
+        shard.expiry.extend(row.expires_at.map(|at| (at, digest)));
+        Written::Accepted
+    }
+
+    fn held(&self, after: Option<Fence>, limit: usize) -> Vec<Held> {
+        let now = self.now();
+        let mut held = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let rows = shard.rows.values().filter(|row| {
+                row.version == RECORD_VERSION
+                    && row.state(now) == State::Held
+                    && after.is_none_or(|after| row.fence > after)
+            });
+            held.extend(rows.map(|row| {
+                let held_for = now.saturating_sub(row.lease_until);
+                Held::new(row.id.clone(), row.attempt, row.fence, row.number, held_for)
+            }));
+        }
+        held.sort_unstable_by_key(|held| held.fence);
+        held.truncate(limit);
+        held
+    }
+
+    /// Ends a held row. One that this very resolution ended is accepted without a change.
+    fn resolve(
+        &self,
+        owner: &Owner,
+        resolution: &Resolution,
+        end: impl FnOnce(&mut Row, Duration),
+    ) -> Written {
+        let now = self.now();
+        let digest = *owner.id.digest();
+        let mut guard = self.shard(&digest);
+        let shard = &mut *guard;
+        let Some(row) = shard.rows.get_mut(&digest).filter(|row| row.version == RECORD_VERSION)
+        else {
+            return Written::Stale;
+        };
+        let attempt = resolution.attempt_after(owner.attempt);
+        if row.attempt == attempt {
+            return Written::Accepted;
+        }
+        if row.attempt != owner.attempt || row.state(now) != State::Held {
+            return Written::Stale;
+        }
+        row.attempt = attempt;
+        end(row, now);
         shard.expiry.extend(row.expires_at.map(|at| (at, digest)));
         Written::Accepted
     }
@@ -347,8 +400,9 @@ impl Store for MemoryStore {
     }
 
     async fn hold(&self, owner: &Owner) -> Result<Written, StoreError> {
-        Ok(self.0.write(owner, Some(State::Held), |row, _| {
+        Ok(self.0.write(owner, Some(State::Held), |row, now| {
             row.state = State::Held;
+            row.lease_until = now;
             row.expires_at = None;
         }))
     }
@@ -394,5 +448,27 @@ impl Store for MemoryStore {
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(self.0.sweep(self.0.now(), limit) as u64)
+    }
+
+    async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
+        Ok(self.0.held(after, usize::try_from(limit).unwrap_or(usize::MAX)))
+    }
+
+    async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
+        Ok(match resolution {
+            Resolution::Completed { response, ttl } => {
+                let response = self.0.reserve(response.clone());
+                self.0.resolve(owner, resolution, |row, now| {
+                    self.0.bytes.fetch_add(response.size(), Ordering::Relaxed);
+                    row.state = State::Completed;
+                    row.response = Some(response);
+                    row.expires_at = Some(now.saturating_add(*ttl));
+                })
+            }
+            Resolution::Failed { ttl } => self.0.resolve(owner, resolution, |row, now| {
+                row.state = State::Failed;
+                row.expires_at = Some(now.saturating_add(*ttl));
+            }),
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Records: what is stored about a key, and what identifies it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -57,6 +57,12 @@ impl RecordId {
             scope: readable(scope.text()),
             key: readable(key),
         }))
+    }
+
+    /// An id read back from a store: what [`digest`](Self::digest), [`operation`](Self::operation),
+    /// [`scope`](Self::scope) and [`key`](Self::key) gave when it was stored.
+    pub fn from_stored(digest: [u8; 32], operation: String, scope: String, key: String) -> Self {
+        Self(Arc::new(Parts { digest, operation, scope, key }))
     }
 
     /// The primary key in every store: SHA-256 over the length-prefixed parts.
@@ -263,6 +269,42 @@ impl Record {
     }
 }
 
+/// A record whose outcome is unknown, until somebody decides: its execution panicked under
+/// `recover = "hold"`, or was cut off and its lease has run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// The record.
+    pub id: RecordId,
+    /// The attempt that was cut off.
+    pub attempt_id: AttemptId,
+    /// That attempt's fence.
+    pub fence: Fence,
+    /// Executions so far, the one that was cut off included.
+    pub number: u32,
+    /// For how long it has been held, by the store's clock: since its lease ran out, or since the
+    /// panic was recorded.
+    pub held_for: Duration,
+}
+
+impl Held {
+    /// A held record as a store read it.
+    pub const fn new(
+        id: RecordId,
+        attempt_id: AttemptId,
+        fence: Fence,
+        number: u32,
+        held_for: Duration,
+    ) -> Self {
+        Self { id, attempt_id, fence, number, held_for }
+    }
+
+    /// The attempt that was cut off, as the owner that it was.
+    pub fn owner(&self) -> Owner {
+        Owner { id: self.id.clone(), attempt: self.attempt_id }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +327,12 @@ mod tests {
     fn control_characters_are_escaped_for_readers() {
         let id = RecordId::new(b"sent", "op", &ScopeValue::of("a\0b\u{1b}"), "k");
         assert_eq!(id.scope(), "a\\u{0}b\\u{1b}");
+    }
+
+    #[test]
+    fn a_stored_id_is_the_id_that_was_stored() {
+        let id = RecordId::new(b"sent", "op\n", &ScopeValue::of(&("a\0b", 1)), "k\\u{0}");
+        let [operation, scope, key] = [id.operation(), id.scope(), id.key()].map(str::to_owned);
+        assert_eq!(RecordId::from_stored(*id.digest(), operation, scope, key), id);
     }
 }

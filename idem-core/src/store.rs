@@ -3,11 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{
     error::StoreError,
     fingerprint::Fingerprint,
-    record::{Fence, Owner, Record, RecordId, StoredResponse},
+    record::{AttemptId, Fence, Held, Owner, Record, RecordId, StoredResponse},
     transaction::{OpenTransaction, TransactionSettings},
 };
 
@@ -112,6 +114,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Deletes up to `limit` expired records and says how many. Safe from several servers at once.
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError>;
+
+    /// Reads up to `limit` records for which a claim's verdict would be held, by ascending fence,
+    /// so the oldest claim first. `after` is the last fence of the page before. Records of an
+    /// unknown version are left out.
+    async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError>;
+
+    /// Ends a held record. `owner` is the attempt that was cut off, as [`held`](Self::held) listed
+    /// it. Accepted while the record is held under that attempt, and again from the same
+    /// resolution.
+    ///
+    /// The record then belongs to [`Resolution::attempt_after`], so that an owner which was only
+    /// late can no longer write it. Fence and number stay. The record expires the resolution's ttl
+    /// from now.
+    async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError>;
 }
 
 /// A store whose type was chosen at run time.
@@ -169,6 +185,14 @@ impl Store for Arc<dyn Store> {
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
         (**self).sweep(limit).await
+    }
+
+    async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
+        (**self).held(after, limit).await
+    }
+
+    async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
+        (**self).resolve(owner, resolution).await
     }
 }
 
@@ -242,6 +266,47 @@ pub enum Begun {
     },
     /// Any verdict but that it is won; no transaction is open.
     Refused(Claimed),
+}
+
+/// What became of a held record, in the store's terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It was done, and this is the answer that retries get.
+    Completed {
+        /// The answer.
+        response: StoredResponse,
+        /// How long it is replayed.
+        ttl: Duration,
+    },
+    /// It was not done: a retry executes.
+    Failed {
+        /// How long the failed attempt is remembered.
+        ttl: Duration,
+    },
+}
+
+impl Resolution {
+    /// The attempt that a record belongs to once it was resolved this way, from the one that was
+    /// cut off. The same for the same kind of resolution with the same answer, and for no other.
+    pub fn attempt_after(&self, cut_off: AttemptId) -> AttemptId {
+        let mut digest = Sha256::new();
+        digest.update(cut_off.as_uuid());
+        match self {
+            Self::Completed { response, .. } => {
+                let lines = response.header_lines();
+                digest.update(b"completed");
+                digest.update(response.status.as_u16().to_be_bytes());
+                digest.update((lines.len() as u64).to_be_bytes());
+                digest.update(lines);
+                digest.update([u8::from(response.body.is_some())]);
+                digest.update(response.body.as_deref().unwrap_or_default());
+            }
+            Self::Failed { .. } => digest.update(b"failed"),
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest.finalize()[..16]);
+        AttemptId::from_uuid(Uuid::new_v8(bytes))
+    }
 }
 
 /// Whether a store accepted the write of an owner.

@@ -10,8 +10,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claim, Claimed, OpenTransaction, Owner, RECORD_VERSION, Record, RecordId, Store,
-    StoreError, StoredResponse, TransactionSettings, Written,
+    Begin, Begun, Claim, Claimed, Fence, Held, OpenTransaction, Owner, RECORD_VERSION, Record,
+    RecordId, Resolution, Store, StoreError, StoredResponse, TransactionSettings, Written,
 };
 use sqlx::{
     PgPool, Postgres, SqlStr,
@@ -24,7 +24,7 @@ use crate::{
     error::SetupError,
     migrate::{File, migrator},
     names::{Names, quoted},
-    row::{COMPLETED, FAILED, HELD, Hit, claimed, record, settled},
+    row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
     sql::{Dialect, Statements, trusted},
 };
 
@@ -189,6 +189,8 @@ fn dialect(names: &Names) -> Dialect {
         now: "now()",
         clock: "clock_timestamp()",
         never: "timestamptz 'infinity'",
+        never_expires: "expires_at = timestamptz 'infinity'",
+        held_for: "CAST(extract(epoch FROM now() - lease_until) * 1000 AS bigint)".to_owned(),
         millisecond: "interval '1 millisecond'",
         greatest: "greatest",
         table: names.quoted(""),
@@ -299,6 +301,30 @@ impl Store for PostgresStore {
         let query = || sqlx::query_as(self.sweep.clone()).bind(i64::from(limit));
         let hits: Vec<Hit> = self.main.fetch(query).await?;
         Ok(hits.len() as u64)
+    }
+
+    async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
+        let rows = self.main.fetch(|| self.statements.held(after, limit)).await?;
+        rows.into_iter().map(held).collect()
+    }
+
+    async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
+        let attempt = resolution.attempt_after(owner.attempt);
+        let resolved = Owner { id: owner.id.clone(), attempt };
+        match resolution {
+            Resolution::Completed { response, ttl } => {
+                let lines = response.header_lines();
+                let write =
+                    || self.statements.resolve_completed(owner, &resolved, response, &lines, *ttl);
+                let look = || self.statements.ended(&resolved, COMPLETED);
+                settled(self.main.fetch(write), self.main.fetch(look)).await
+            }
+            Resolution::Failed { ttl } => {
+                let write = || self.statements.resolve_failed(owner, &resolved, *ttl);
+                let look = || self.statements.ended(&resolved, FAILED);
+                settled(self.main.fetch(write), self.main.fetch(look)).await
+            }
+        }
     }
 }
 

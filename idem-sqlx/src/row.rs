@@ -1,12 +1,12 @@
 //! Rows as they come back, and what they mean.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
 use idem_core::{
-    AttemptId, Claimed, Fence, Fingerprint, RECORD_VERSION, Record, State, StoreError,
-    StoredResponse, Written,
+    AttemptId, Claimed, Fence, Fingerprint, Held, RECORD_VERSION, Record, RecordId, State,
+    StoreError, StoredResponse, Written,
 };
 use uuid::Uuid;
 
@@ -19,6 +19,9 @@ pub(crate) type ClaimRow = (String, i16, i64, i32, Option<i16>, Option<Vec<u8>>,
 /// Version, fingerprint, state, attempt, fence, number, status, headers, body.
 pub(crate) type RecordRow =
     (i16, Vec<u8>, i16, Uuid, i64, i32, Option<i16>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Id, operation, scope, key, attempt, fence, number, held for milliseconds.
+pub(crate) type HeldRow = (Vec<u8>, String, String, String, Uuid, i64, i32, i64);
 
 pub(crate) const IN_FLIGHT: i16 = 1;
 pub(crate) const COMPLETED: i16 = 2;
@@ -78,6 +81,18 @@ pub(crate) fn record(row: RecordRow) -> Result<Record, StoreError> {
         Fence::new(fence),
         executions(number)?,
         response,
+    ))
+}
+
+pub(crate) fn held(row: HeldRow) -> Result<Held, StoreError> {
+    let (id, operation, scope, key, attempt, fence, number, held_for) = row;
+    let digest = id.try_into().map_err(|_| StoreError::Damaged("the id does not have 32 bytes"))?;
+    Ok(Held::new(
+        RecordId::from_stored(digest, operation, scope, key),
+        AttemptId::from_uuid(attempt),
+        Fence::new(fence),
+        executions(number)?,
+        Duration::from_millis(u64::try_from(held_for).unwrap_or_default()),
     ))
 }
 

@@ -3,7 +3,8 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use idem_core::{
-    Begin, Claim, Fingerprint, Owner, RECORD_VERSION, RecordId, Recorded, Recover, StoredResponse,
+    Begin, Claim, Fence, Fingerprint, Owner, RECORD_VERSION, RecordId, Recorded, Recover,
+    StoredResponse,
 };
 use sqlx::{
     AssertSqlSafe, Database, Encode, FromRow, IntoArguments, SqlSafeStr, SqlStr, Type,
@@ -11,7 +12,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::row::{COMPLETED, ClaimRow, FAILED, HELD, Hit, IN_FLIGHT, RecordRow};
+use crate::row::{COMPLETED, ClaimRow, FAILED, HELD, HeldRow, Hit, IN_FLIGHT, RecordRow};
 
 /// What one database writes differently.
 pub(crate) struct Dialect {
@@ -22,6 +23,10 @@ pub(crate) struct Dialect {
     pub(crate) clock: &'static str,
     /// An expiry that never comes.
     pub(crate) never: &'static str,
+    /// Whether a row never expires, in a form that finds it by the index.
+    pub(crate) never_expires: &'static str,
+    /// For how many milliseconds a held row has been held.
+    pub(crate) held_for: String,
     /// One millisecond, to multiply with.
     pub(crate) millisecond: &'static str,
     /// The function that finds the greatest of its arguments.
@@ -57,6 +62,12 @@ impl Dialect {
                 ELSE 'again'
             END"
         )
+    }
+
+    /// Whether a row of our version is held. All such rows never expire.
+    fn held(&self) -> String {
+        let now = self.now;
+        format!("(state = {HELD} OR (state = {IN_FLIGHT} AND hold AND lease_until <= {now}))")
     }
 
     /// Reads the record and its verdict. Nothing of a row that is not to be replayed is fetched
@@ -199,6 +210,9 @@ pub(crate) struct Statements<DB> {
     renew: SqlStr,
     release: SqlStr,
     get: SqlStr,
+    pub(crate) held: SqlStr,
+    resolve_completed: SqlStr,
+    resolve_failed: SqlStr,
     database: PhantomData<fn() -> DB>,
 }
 
@@ -222,22 +236,28 @@ where
     for<'q> i64: Encode<'q, DB> + Type<DB>,
     for<'r> ClaimRow: FromRow<'r, DB::Row>,
     for<'r> RecordRow: FromRow<'r, DB::Row>,
+    for<'r> HeldRow: FromRow<'r, DB::Row>,
     for<'r> Hit: FromRow<'r, DB::Row>,
 {
     pub(crate) fn new(dialect: &Dialect) -> Self {
-        let Dialect { now, never, greatest, table, .. } = dialect;
+        let Dialect { now, clock, never, never_expires, held_for, greatest, table, .. } = dialect;
         let mine = format!("WHERE id = $1 AND attempt = $2 AND version = {RECORD_VERSION}");
         let end = |set: String| {
             trusted(format!("UPDATE {table} SET {set} {mine} AND state = {IN_FLIGHT} RETURNING 1"))
         };
         let in_future = |parameter| dialect.in_future(parameter);
+        let held = dialect.held();
+        let resolve = |set: String| {
+            trusted(format!("UPDATE {table} SET attempt = $3, {set} {mine} AND {held} RETURNING 1"))
+        };
         Self {
             complete: end(format!(
                 "state = {COMPLETED}, status = $3, headers = $4, body = $5, expires_at = {}",
                 in_future("$6")
             )),
             fail: end(format!("state = {FAILED}, expires_at = {}", in_future("$3"))),
-            hold: end(format!("state = {HELD}, expires_at = {never}")),
+            // So that it is known since when the record has been held.
+            hold: end(format!("state = {HELD}, lease_until = {clock}, expires_at = {never}")),
             ended: trusted(format!("SELECT 1 FROM {table} {mine} AND state = $3")),
             renew: end(format!(
                 "lease_until = {lease}, expires_at = {greatest}(expires_at, {lease})",
@@ -255,6 +275,17 @@ where
                 WHERE id = $1
                     AND (version = {RECORD_VERSION} AND expires_at <= {now}) IS NOT TRUE"
             )),
+            held: trusted(format!(
+                "SELECT id, operation, scope, key, attempt, fence, number, {held_for}
+                FROM {table}
+                WHERE {never_expires} AND version = {RECORD_VERSION} AND {held} AND fence > $1
+                ORDER BY fence LIMIT $2"
+            )),
+            resolve_completed: resolve(format!(
+                "state = {COMPLETED}, status = $4, headers = $5, body = $6, expires_at = {}",
+                in_future("$7")
+            )),
+            resolve_failed: resolve(format!("state = {FAILED}, expires_at = {}", in_future("$4"))),
             database: PhantomData,
         }
     }
@@ -353,6 +384,39 @@ where
 
     pub(crate) fn get<'q>(&self, id: &'q RecordId) -> Query<'q, DB, RecordRow> {
         sqlx::query_as(self.get.clone()).bind(&id.digest()[..])
+    }
+
+    pub(crate) fn held<'q>(&self, after: Option<Fence>, limit: u32) -> Query<'q, DB, HeldRow> {
+        sqlx::query_as(self.held.clone())
+            .bind(after.map_or(i64::MIN, Fence::get))
+            .bind(i64::from(limit))
+    }
+
+    /// `resolved` is the owner after the resolution.
+    pub(crate) fn resolve_completed<'q>(
+        &self,
+        owner: &'q Owner,
+        resolved: &Owner,
+        response: &'q StoredResponse,
+        header_lines: &'q [u8],
+        ttl: Duration,
+    ) -> Query<'q, DB, Hit> {
+        own(&self.resolve_completed, owner)
+            .bind(resolved.attempt.as_uuid())
+            .bind(response.status.as_u16().cast_signed())
+            .bind(header_lines)
+            .bind(response.body.as_deref())
+            .bind(milliseconds(ttl))
+    }
+
+    /// `resolved` is the owner after the resolution.
+    pub(crate) fn resolve_failed<'q>(
+        &self,
+        owner: &'q Owner,
+        resolved: &Owner,
+        ttl: Duration,
+    ) -> Query<'q, DB, Hit> {
+        own(&self.resolve_failed, owner).bind(resolved.attempt.as_uuid()).bind(milliseconds(ttl))
     }
 }
 

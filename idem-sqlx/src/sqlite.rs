@@ -7,8 +7,8 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claim, Claimed, OpenTransaction, Owner, RECORD_VERSION, Record, RecordId, Store,
-    StoreError, StoredResponse, TransactionSettings, Written,
+    Begin, Begun, Claim, Claimed, Fence, Held, OpenTransaction, Owner, RECORD_VERSION, Record,
+    RecordId, Resolution, Store, StoreError, StoredResponse, TransactionSettings, Written,
 };
 use sqlx::{
     FromRow, SqlStr, Sqlite, SqlitePool,
@@ -20,7 +20,7 @@ use crate::{
     error::{SetupError, store_error},
     migrate::{File, migrator},
     names::Names,
-    row::{COMPLETED, FAILED, HELD, Hit, claimed, record, settled},
+    row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
     sql::{Dialect, Query, Statements, trusted},
 };
 
@@ -140,6 +140,8 @@ fn dialect(names: &Names) -> Dialect {
         now,
         clock: now,
         never: "NULL",
+        never_expires: "expires_at IS NULL",
+        held_for: format!("{now} - lease_until"),
         millisecond: "1",
         greatest: "max",
         table: names.quoted(""),
@@ -249,6 +251,30 @@ impl Store for SqliteStore {
         let query = sqlx::query_as(self.sweep.clone()).bind(i64::from(limit));
         let hits: Vec<Hit> = fetch(&self.writer, query).await?;
         Ok(hits.len() as u64)
+    }
+
+    async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
+        let rows = fetch(&self.readers, self.statements.held(after, limit)).await?;
+        rows.into_iter().map(held).collect()
+    }
+
+    async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
+        let attempt = resolution.attempt_after(owner.attempt);
+        let resolved = Owner { id: owner.id.clone(), attempt };
+        match resolution {
+            Resolution::Completed { response, ttl } => {
+                let lines = response.header_lines();
+                let write =
+                    self.statements.resolve_completed(owner, &resolved, response, &lines, *ttl);
+                let look = self.statements.ended(&resolved, COMPLETED);
+                settled(fetch(&self.writer, write), fetch(&self.readers, look)).await
+            }
+            Resolution::Failed { ttl } => {
+                let write = self.statements.resolve_failed(owner, &resolved, *ttl);
+                let look = self.statements.ended(&resolved, FAILED);
+                settled(fetch(&self.writer, write), fetch(&self.readers, look)).await
+            }
+        }
     }
 }
 

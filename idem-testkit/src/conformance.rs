@@ -12,6 +12,7 @@ pub mod leases;
 pub mod ownership;
 pub mod persistence;
 pub mod races;
+pub mod resolving;
 pub mod responses;
 mod subject;
 pub mod versions;
@@ -92,6 +93,23 @@ macro_rules! conformance {
                 the_late_owner_of_a_hold_mode_record_may_end_it
                 an_ended_hold_mode_record_expires
                 a_renewed_hold_mode_record_stays_in_hold_mode;
+            resolving:
+                held_records_are_listed_and_no_others
+                a_listed_record_says_for_how_long_it_has_been_held
+                arbitrary_ids_are_listed_as_they_were
+                pages_list_each_held_record_once_and_the_oldest_claim_first
+                an_unknown_version_is_neither_listed_nor_resolved
+                a_record_resolved_as_completed_is_replayed
+                a_record_resolved_as_failed_is_won_again
+                a_resolved_record_expires
+                only_held_records_are_resolved
+                an_older_attempt_is_not_resolved
+                the_late_owner_of_a_resolved_record_writes_nothing
+                a_resolution_may_be_written_again
+                a_resolution_is_never_overwritten
+                one_of_many_resolutions_is_written
+                a_late_owner_and_a_resolution_exclude_each_other
+                a_dropped_resolution_can_be_sent_again;
             expiry:
                 a_completed_record_frees_its_key_after_its_ttl
                 a_failed_record_frees_its_key_after_its_ttl

@@ -18,8 +18,8 @@ use axum::{
     response::Response,
 };
 use idem::{
-    Builder, Claim, Claimed, Idem, MemoryStore, NoTransactions, Owner, Record, RecordId, Scope,
-    Store, StoreError, StoredResponse, Written,
+    Builder, Claim, Claimed, Fence, Held, Idem, MemoryStore, NoTransactions, Owner, Record,
+    RecordId, Resolution, Scope, Store, StoreError, StoredResponse, Written,
 };
 use tower::ServiceExt;
 
@@ -283,5 +283,13 @@ impl Store for Rigged {
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
         self.line("sweep", self.memory.sweep(limit)).await
+    }
+
+    async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
+        self.line("held", self.memory.held(after, limit)).await
+    }
+
+    async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
+        self.line("resolve", self.memory.resolve(owner, resolution)).await
     }
 }

@@ -1,4 +1,4 @@
-//! How the server executes the claim: what only its plan can tell.
+//! How the server executes our statements: what only their plans can tell.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use idem_core::{
     Store, StoredResponse, Written,
 };
 use idem_testkit::PostgresServer;
+use sqlx::PgPool;
 
 use super::PostgresStore;
 use crate::sql::{Statements, trusted};
@@ -30,6 +31,14 @@ fn claim() -> Claim {
 async fn explain(store: &PostgresStore, claim: &Claim) -> String {
     let sql = format!("EXPLAIN (ANALYZE, WAL, BUFFERS OFF) {}", store.claim.as_str());
     let query = Statements::claim(&trusted(sql), claim);
+    let lines: Vec<(String,)> = store.main.fetch_once(query).await.unwrap();
+    lines.into_iter().map(|(line,)| line + "\n").collect()
+}
+
+/// The server's plan for a listing of held records.
+async fn explain_held(store: &PostgresStore) -> String {
+    let sql = format!("EXPLAIN {}", store.statements.held.as_str());
+    let query = sqlx::query_as(trusted(sql)).bind(i64::MIN).bind(100_i64);
     let lines: Vec<(String,)> = store.main.fetch_once(query).await.unwrap();
     lines.into_iter().map(|(line,)| line + "\n").collect()
 }
@@ -58,4 +67,21 @@ async fn a_replay_writes_no_wal_and_locks_no_row() {
     assert!(replay.contains("Insert on idem"), "it is the whole statement:\n{replay}");
     assert!(!replay.contains("WAL"), "{replay}");
     assert!(!replay.contains("LockRows"), "{replay}");
+}
+
+#[tokio::test]
+async fn held_records_are_found_by_an_index() {
+    let url = PostgresServer::shared().fresh_database();
+    let store = PostgresStore::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let completed = "INSERT INTO idem
+        SELECT sha256(i::text::bytea), 'POST /', 'global', i::text, 1, '', 2, false,
+            gen_random_uuid(), i, 1, now(), now(), now() + interval '1 day', 200, '', 'done'
+        FROM generate_series(1, 20000) AS i";
+    let pool = PgPool::connect(&url).await.unwrap();
+    sqlx::raw_sql(completed).execute(&pool).await.unwrap();
+    sqlx::raw_sql("ANALYZE idem").execute(&pool).await.unwrap();
+    let plan = explain_held(&store).await;
+    assert!(plan.contains("idem_expires_at"), "{plan}");
+    assert!(!plan.contains("Seq Scan"), "{plan}");
 }

@@ -42,3 +42,18 @@ async fn a_damaged_record_is_an_error_to_read() {
         assert!(matches!(read, Err(StoreError::Damaged(_))), "{sql}: {read:?}");
     }
 }
+
+#[tokio::test]
+async fn a_damaged_held_record_is_an_error_to_list() {
+    for sql in ["UPDATE idem SET id = 'x'", "UPDATE idem SET number = -1"] {
+        let database = Database::fresh().await;
+        let store = database.store().await;
+        let first = claim("k");
+        store.claim(&first).await.unwrap();
+        let _ = store.hold(&first.owner).await.unwrap();
+        assert_eq!(store.held(None, 10).await.unwrap().len(), 1);
+        database.execute(sql).await;
+        let listed = store.held(None, 10).await;
+        assert!(matches!(listed, Err(StoreError::Damaged(_))), "{sql}: {listed:?}");
+    }
+}

@@ -66,7 +66,7 @@ pub async fn a_dropped_operation_can_be_sent_again(s: Subject) {
 }
 
 /// Drops a future after it was polled so often, unless it is done before.
-async fn give_up_after(polls: u32, operation: impl Future) {
+pub(super) async fn give_up_after(polls: u32, operation: impl Future) {
     let mut operation = pin!(operation);
     let mut left = polls;
     std::future::poll_fn(|context| {

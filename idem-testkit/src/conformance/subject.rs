@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use idem_core::{
-    Claim, Claimed, Fence, FingerprintBuilder, IdempotencyKey, KeyFormat, Owner, Record, RecordId,
-    Recover, ScopeValue, State, Store, StoreError, StoredResponse, Written,
+    Claim, Claimed, Fence, FingerprintBuilder, Held, IdempotencyKey, KeyFormat, Owner, Record,
+    RecordId, Recover, Resolution, ScopeValue, State, Store, StoreError, StoredResponse, Written,
 };
 
 use super::harness::Harness;
@@ -92,6 +92,15 @@ impl Subject {
         self.store.sweep(limit).await.expect("sweep")
     }
 
+    /// All held records.
+    pub(super) async fn held(&self) -> Vec<Held> {
+        self.store.held(None, 1_000).await.expect("held")
+    }
+
+    pub(super) async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Written {
+        self.store.resolve(owner, resolution).await.expect("resolve")
+    }
+
     pub(super) async fn elapse(&self, by: Duration) {
         self.harness.elapse(by).await;
     }
@@ -137,6 +146,12 @@ pub(super) enum Write {
 impl Write {
     pub(super) const ALL: [Self; 5] =
         [Self::Complete, Self::Fail, Self::Hold, Self::Renew, Self::Release];
+}
+
+/// What somebody can decide about a held record.
+pub(super) fn resolutions() -> [Resolution; 2] {
+    let response = response("resolved");
+    [Resolution::Completed { response, ttl: TTL }, Resolution::Failed { ttl: TTL }]
 }
 
 /// Where an unexpired record can be in its life.
