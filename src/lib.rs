@@ -28,6 +28,7 @@
 //!   commit together (features `postgres`, `sqlite`).
 //! - A [`Store`] keeps the records: `PostgresStore` (feature `postgres`, the default),
 //!   `SqliteStore` (`sqlite`), `MemoryStore` (`memory`), or your own.
+//! - [`Held`] records wait for somebody to decide; a [`Reconciler`] does so by itself.
 //! - [`Problem`] is what a client is told instead of an answer.
 //!
 //! The README has the whole picture: what is promised, what clients do, how to operate it.
@@ -41,9 +42,9 @@ mod tx;
 pub use idem_core::{
     Attempt, AttemptId, Begin, Begun, Builder, Claim, Claimed, ConfigError, Ended, Fence,
     Fingerprint, Held, Idem, IdempotencyKey, Isolation, Keep, KeyError, KeyFormat, NoTransactions,
-    OpenTransaction, Owner, Problem, ProblemContext, RECORD_VERSION, Record, RecordId, Recorded,
-    Recover, Resolution, Scope, ScopeValue, ScopeWriter, State, Store, StoreError, StoredResponse,
-    TransactionSettings, Written,
+    OpenTransaction, Outcome, Owner, Problem, ProblemContext, RECORD_VERSION, Reconciler, Record,
+    RecordId, Recorded, Recover, Resolution, ResolveError, Scope, ScopeValue, ScopeWriter, State,
+    Store, StoreError, StoredResponse, TransactionSettings, Written, async_trait,
 };
 /// Makes a type a [`Scope`](trait@Scope).
 ///

@@ -11,8 +11,11 @@ use tracing::Instrument;
 use crate::{
     endpoint::Endpoint,
     engine::{Engine, GuardedRequest, warn_of},
+    error::StoreError,
     handler::{Granted, Handled},
+    held::{Outcome, Reconciler, ResolveError},
     problem::{Problem, ProblemContext},
+    record::{Fence, Held},
     store::{NoTransactions, Recover},
 };
 
@@ -119,8 +122,50 @@ impl<D> Idem<D> {
         self.engine.renderer.render(&ProblemContext { problem, request_headers, retry_after })
     }
 
+    /// Lists up to `limit` held records, the oldest claim first; fewer when there are no more.
+    /// `after` is the fence of the last one that was seen, `None` for the first page. What this
+    /// process is executing is not held, even when its lease could not be renewed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store, and [`StoreError::Timeout`] after the store timeout.
+    pub async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
+        self.engine.held(after, limit).await
+    }
+
+    /// Ends a held record as [`held`](Self::held) listed it. Retries get the answer of a completed
+    /// one for the engine's ttl; a failed one is remembered for the engine's `failed_ttl`. The same
+    /// decision may be sent again, until a retry executes.
+    ///
+    /// A decision is final. If the execution lives after all, in a process that could not reach the
+    /// store, what it does is done, and its client gets a 409.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::Changed`] when the record is no longer held under the attempt that was
+    /// listed, and [`ResolveError::Store`] when the store could not answer in time.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// # use idem_core::{Idem, MemoryStore, Outcome, ResolveError};
+    /// # async fn example(idem: Idem) -> Result<(), Box<dyn std::error::Error>> {
+    /// for held in idem.held(None, 100).await? {
+    ///     println!("{}, key {}, for {:?}", held.id.operation(), held.id.key(), held.held_for);
+    ///     match idem.resolve(&held, Outcome::Failed).await {
+    ///         Ok(()) | Err(ResolveError::Changed) => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// # }
+    /// ```
+    pub async fn resolve(&self, held: &Held, outcome: Outcome) -> Result<(), ResolveError> {
+        self.engine.resolve(held, outcome).await
+    }
+
     /// Waits until every execution has ended and is recorded, or given up after the record deadline, and
-    /// stops the sweeper. Call it after
+    /// stops the sweeper and the reconciler. Call it after
     /// the server has stopped accepting requests: executions whose clients are gone are still
     /// running then. Put a timeout around it if the process must end in time.
     pub async fn drain(&self) {
@@ -158,6 +203,27 @@ impl<D> Idem<D> {
                     }
                 }
                 tracing::debug!(swept, "expired records were swept");
+            }
+        });
+    }
+
+    /// Asks a reconciler about every held record `every` so often, and resolves those whose outcome
+    /// it knows, until [`drain`](Self::drain). Several servers may do so at once. Less than a
+    /// second counts as a second.
+    ///
+    /// An error or a panic of the reconciler is logged with the operation alone, and stops neither
+    /// the other records nor the next round. Nor does a store error.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn_reconciler(&self, every: Duration, reconciler: impl Reconciler) {
+        let engine = Arc::clone(&self.engine);
+        let stop = self.engine.draining.clone();
+        self.engine.tasks.spawn(async move {
+            while stop.run_until_cancelled(sleep(every.max(Duration::from_secs(1)))).await.is_some()
+            {
+                engine.reconcile(&reconciler).await;
             }
         });
     }

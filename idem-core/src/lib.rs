@@ -15,6 +15,7 @@ mod error;
 mod execution;
 mod fingerprint;
 mod handler;
+mod held;
 mod idem;
 mod key;
 mod lease;
@@ -35,6 +36,9 @@ mod transactional;
 /// Not a public interface: what the other crates of Idem call.
 #[doc(hidden)]
 pub use crate::crash::crash_point;
+/// For implementations of [`Store`] and [`Reconciler`].
+pub use async_trait::async_trait;
+
 #[cfg(feature = "memory")]
 pub use crate::memory::MemoryStore;
 pub use crate::{
@@ -45,6 +49,7 @@ pub use crate::{
     error::StoreError,
     fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError},
     handler::{Granted, Handled},
+    held::{Outcome, Reconciler, ResolveError},
     idem::Idem,
     key::{IdempotencyKey, KeyError, KeyFormat, MAX_KEY_LEN},
     problem::{Problem, ProblemContext},

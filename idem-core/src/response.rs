@@ -84,7 +84,7 @@ pub(crate) fn mark_stored<B>(
 }
 
 /// Everything of a response but its body.
-fn stored(parts: &Parts, defaults: &Defaults) -> StoredResponse {
+pub(crate) fn stored(parts: &Parts, defaults: &Defaults) -> StoredResponse {
     let headers = parts
         .headers
         .iter()

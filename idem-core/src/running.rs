@@ -59,6 +59,11 @@ impl Running {
         }
     }
 
+    /// Whether this process executes the record.
+    pub(crate) fn executes(&self, id: &RecordId) -> bool {
+        self.table().get(id).is_some_and(|slot| lock(&slot.executing).is_some())
+    }
+
     fn table(&self) -> MutexGuard<'_, HashMap<RecordId, Arc<Slot>>> {
         lock(&self.0)
     }

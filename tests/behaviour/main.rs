@@ -4,6 +4,7 @@
 
 mod drain;
 mod fingerprints;
+mod held;
 mod keys;
 mod leases;
 mod outages;

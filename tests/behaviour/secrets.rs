@@ -1,9 +1,14 @@
 //! Nothing that a client sent shows up where it should not.
 
-use std::{cell::RefCell, io, sync::Once, time::Duration};
+use std::{cell::RefCell, error::Error, io, sync::Once, time::Duration};
 
-use axum::{Router, extract::State, http::StatusCode, routing};
-use idem::idempotent;
+use axum::{
+    Router,
+    extract::State,
+    http::{Response, StatusCode},
+    routing,
+};
+use idem::{Held, Outcome, Reconciler, async_trait, idempotent};
 use tracing::Level;
 
 use crate::support::{App, Fault, Runs, Server, User, post};
@@ -16,8 +21,14 @@ async fn run(State(runs): State<Runs>, user: User, body: String) -> (StatusCode,
     (status, format!("{} secret-answer of {}", runs.add(), user.0))
 }
 
+#[idempotent(scope = "user", recover = "hold")]
+async fn held(user: User) -> String {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    panic!("{} asked for it", user.0)
+}
+
 fn routes() -> Router<App> {
-    Router::new().route("/", routing::post(run))
+    Router::new().route("/", routing::post(run)).route("/held", routing::post(held))
 }
 
 thread_local! {
@@ -95,6 +106,49 @@ async fn each_unguarded_execution_is_a_warning() {
     let warnings = text.lines().filter(|it| it.contains("WARN") && it.contains("runs unguarded"));
     let of_the_operation = warnings.filter(|it| it.contains("POST /"));
     assert_eq!(of_the_operation.count(), 3, "{text}");
+}
+
+/// Quotes the key in whatever it says.
+struct Quotes;
+
+#[async_trait]
+impl Reconciler for Quotes {
+    async fn reconcile(
+        &self,
+        held: &Held,
+    ) -> Result<Option<Outcome>, Box<dyn Error + Send + Sync>> {
+        match held.id.key() {
+            key @ "secret-key-panic" => panic!("{key}"),
+            key @ "secret-key-error" => Err(format!("{key} is not known").into()),
+            key => Ok(Some(Outcome::Completed(Response::new(key.to_owned().into())))),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconciling_logs_the_operation_alone() {
+    Log::capture();
+    let server = Server::new(routes());
+    for key in ["secret-key-panic", "secret-key-error", "secret-key"] {
+        server.send(post("/held").user("secret-user").key(key)).await;
+    }
+    server.idem.spawn_reconciler(Duration::from_mins(1), Quotes);
+    server.store.fault("resolve", Fault::Refused);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    server.store.repair();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let text = Log::text();
+    for event in [
+        "the reconciler failed",
+        "the reconciler panicked",
+        "a held record could not be resolved",
+        "a held record was resolved",
+    ] {
+        let lines: Vec<_> = text.lines().filter(|line| line.contains(event)).collect();
+        assert!(!lines.is_empty(), "no event {event:?} in\n{text}");
+        assert!(lines.iter().all(|line| line.contains("POST /held")), "{lines:?}");
+    }
+    assert!(!text.contains("secret"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
