@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
-use idem_core::{Claim, Claimed, Recover, Store, StoredResponse};
+use idem_core::{Claim, Claimed, Owner, Recover, Store, StoredResponse, Written};
 use idem_testkit::Harness;
 use sqlx::Row;
 
 use crate::{
-    common::{LEASE, claim, is_won},
+    common::{LEASE, TTL, claim, is_won, response},
     database::Database,
 };
 
@@ -23,10 +23,11 @@ fn statement(beginning: &str, id: &str) -> String {
 }
 
 /// A record of which the outcome is unknown, and its id as the README's query shows it.
-async fn held() -> (Database, impl Store, String) {
+async fn held() -> (Database, impl Store, String, Owner) {
     let database = Database::fresh().await;
     let store = database.store().await;
-    store.claim(&Claim { recover: Recover::Hold, ..claim("k") }).await.unwrap();
+    let first = Claim { recover: Recover::Hold, ..claim("k") };
+    store.claim(&first).await.unwrap();
     assert_eq!(rows("SELECT id,", "", &database).await.len(), 0, "its lease lives");
     let running = rows("SELECT operation", "", &database).await;
     assert_eq!(running[0].get::<String, _>("key"), "k");
@@ -35,7 +36,7 @@ async fn held() -> (Database, impl Store, String) {
     let found = rows("SELECT id,", "", &database).await;
     let digest: Vec<u8> = found[0].get("id");
     let id = digest.iter().fold("\\x".to_owned(), |hex, it| hex + &format!("{it:02x}"));
-    (database, store, id)
+    (database, store, id, first.owner)
 }
 
 async fn rows(beginning: &str, id: &str, database: &Database) -> Vec<sqlx::postgres::PgRow> {
@@ -45,7 +46,7 @@ async fn rows(beginning: &str, id: &str, database: &Database) -> Vec<sqlx::postg
 
 #[tokio::test]
 async fn a_held_record_that_is_forgotten_is_executed_again() {
-    let (database, store, id) = held().await;
+    let (database, store, id, _) = held().await;
     rows("DELETE", &id, &database).await;
     assert!(is_won(&store.claim(&claim("k")).await.unwrap()));
     rows("DELETE", &id, &database).await;
@@ -54,12 +55,14 @@ async fn a_held_record_that_is_forgotten_is_executed_again() {
 
 #[tokio::test]
 async fn a_held_record_that_is_given_an_answer_is_replayed() {
-    let (database, store, id) = held().await;
+    let (database, store, id, owner) = held().await;
     rows("UPDATE", &id, &database).await;
     let given = StoredResponse {
         status: StatusCode::CREATED,
         headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
         body: Some(Bytes::from_static(b"{\"id\": 1}")),
     };
+    let late = store.complete(&owner, &response("late"), TTL).await.unwrap();
+    assert_eq!(late, Written::Stale, "a late owner does not take its answer for the recorded one");
     assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Completed(given));
 }
