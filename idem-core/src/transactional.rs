@@ -271,7 +271,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Claim, Claimed, Idem, NoTransactions, Record, RecordId, Store, Written,
+        Claim, Claimed, Fence, Held, Idem, NoTransactions, Record, RecordId, Resolution, Store,
+        Written,
         test_support::{fingerprint, record_id},
     };
 
@@ -321,6 +322,14 @@ mod tests {
         }
 
         async fn get(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn held(&self, _: Option<Fence>, _: u32) -> Result<Vec<Held>, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn resolve(&self, _: &Owner, _: &Resolution) -> Result<Written, StoreError> {
             std::future::pending().await
         }
 
