@@ -79,7 +79,11 @@ async fn rounds(
     server: Option<&PostgresServer>,
 ) -> Result<(Vec<Book>, Violations)> {
     let mut rng = Rng::with_seed(options.seed);
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        // Each restart has a port of its own, and leaves what was kept for the one before.
+        .pool_idle_timeout(Duration::from_secs(2))
+        .build()?;
     let path = if options.control { "/control/payments" } else { "/payments" };
     let service = watch::Sender::new(Service::Down);
     let mut clients = JoinSet::new();
