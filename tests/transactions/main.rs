@@ -4,6 +4,7 @@
 
 mod support;
 
+mod concurrency;
 mod misuse;
 mod outcomes;
 mod unguarded;

@@ -1,8 +1,12 @@
 //! A service that writes notes, on each database.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -13,6 +17,11 @@ use axum::{
 };
 use idem::Idem;
 use sqlx::{Database, Pool};
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tower::ServiceExt;
 
 /// Writes a test file's handlers and tests once for each database. They see the database as `Db`,
@@ -23,7 +32,7 @@ macro_rules! on_each_database {
             #[allow(unused_imports, reason = "not every file needs everything")]
             use super::*;
             #[allow(unused_imports, reason = "not every file needs everything")]
-            use crate::support::postgres::{Db, service};
+            use crate::support::postgres::{Db, other_process, service};
             $($items)*
         }
 
@@ -31,7 +40,7 @@ macro_rules! on_each_database {
             #[allow(unused_imports, reason = "not every file needs everything")]
             use super::*;
             #[allow(unused_imports, reason = "not every file needs everything")]
-            use crate::support::sqlite::{Db, service};
+            use crate::support::sqlite::{Db, other_process, service};
             $($items)*
         }
     };
@@ -53,6 +62,51 @@ impl Runs {
     }
 }
 
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Holds handlers where they say so, until the test lets them go on. Handlers take it as an
+/// [`Extension`](axum::Extension).
+#[derive(Clone)]
+pub(crate) struct Hold(Arc<[Semaphore; 2]>);
+
+impl Hold {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new([Semaphore::new(0), Semaphore::new(0)]))
+    }
+
+    /// For handlers: says that one is here, and waits for a release.
+    pub(crate) async fn here(&self) {
+        self.0[0].add_permits(1);
+        self.0[1].acquire().await.unwrap().forget();
+    }
+
+    /// Waits until another handler is there.
+    pub(crate) async fn arrival(&self) {
+        patiently(self.0[0].acquire()).await.unwrap().forget();
+    }
+
+    /// Lets one handler go on.
+    pub(crate) fn release(&self) {
+        self.0[1].add_permits(1);
+    }
+}
+
+/// Waits for what must come.
+pub(crate) async fn patiently<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("this takes too long")
+}
+
+/// Waits until something is so.
+pub(crate) async fn eventually(is_so: impl AsyncFn() -> bool) {
+    patiently(async {
+        while !is_so().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
 /// The router state of every test.
 pub(crate) struct Service<DB: Database> {
     pub(crate) idem: Idem<DB>,
@@ -71,6 +125,37 @@ impl<DB: Database> Service<DB> {
     pub(crate) async fn send(&self, router: &Router<Self>, key: &str) -> Answer {
         let request = Request::post("/notes").header("Idempotency-Key", key);
         self.send_request(router, request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends a request with a key and a body.
+    pub(crate) async fn post(
+        &self,
+        router: &Router<Self>,
+        key: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let request = Request::post("/notes").header("Idempotency-Key", key);
+        self.send_request(router, request.body(body.into()).unwrap()).await
+    }
+
+    /// Sends a request with a key, in the background.
+    pub(crate) fn sending(&self, router: &Router<Self>, key: &str) -> JoinHandle<Answer> {
+        let (service, router, key) = (self.clone(), router.clone(), key.to_owned());
+        tokio::spawn(async move { service.send(&router, &key).await })
+    }
+
+    /// Repeats a request until it is not refused for now.
+    pub(crate) async fn settle(&self, router: &Router<Self>, key: &str) -> Answer {
+        patiently(async {
+            loop {
+                let answer = self.send(router, key).await;
+                if !answer.is_transient() {
+                    return answer;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
     }
 
     pub(crate) async fn send_request(
@@ -103,6 +188,12 @@ impl<DB: Database> FromRef<Service<DB>> for Idem<DB> {
     }
 }
 
+impl<DB: Database> FromRef<Service<DB>> for Pool<DB> {
+    fn from_ref(service: &Service<DB>) -> Self {
+        service.pool.clone()
+    }
+}
+
 impl<DB: Database> FromRef<Service<DB>> for Runs {
     fn from_ref(service: &Service<DB>) -> Self {
         service.runs.clone()
@@ -121,9 +212,15 @@ impl Answer {
         self.headers.contains_key("Idempotency-Replayed")
     }
 
+    /// Whether the client is asked to try again.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.headers.contains_key("Retry-After")
+    }
+
     /// The last part of the problem's type.
     pub(crate) fn problem(&self) -> String {
-        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        let problem: serde_json::Value =
+            serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no problem: {self:?}"));
         problem["type"].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
     }
 }
@@ -155,11 +252,28 @@ pub(crate) mod postgres {
     }
 
     pub(crate) async fn service() -> Service<Db> {
-        let url = PostgresServer::shared().fresh_database();
+        service_on(PostgresServer::shared()).await
+    }
+
+    pub(crate) async fn service_on(server: &PostgresServer) -> Service<Db> {
+        let url = server.fresh_database();
         let pool = PgPool::connect(&url).await.unwrap();
         sqlx::query(NOTES).execute(&pool).await.unwrap();
         let idem = engine(&url).await;
         Service { idem, pool, runs: Runs::default(), _file: Arc::new(None) }
+    }
+
+    /// The service as another process on the same database.
+    pub(crate) async fn other_process(service: &Service<Db>) -> Service<Db> {
+        service.clone().with(engine(&url_of(&service.pool)).await)
+    }
+
+    /// With this user and these options.
+    pub(crate) fn url_of(pool: &PgPool) -> String {
+        let options = pool.connect_options();
+        let (host, port) = (options.get_host(), options.get_port());
+        let (user, database) = (options.get_username(), options.get_database().unwrap());
+        format!("postgres://{user}@{host}:{port}/{database}")
     }
 
     /// An engine as another process would have it, with 5 connections for handlers.
@@ -172,7 +286,7 @@ pub(crate) mod postgres {
 }
 
 pub(crate) mod sqlite {
-    use std::sync::Arc;
+    use std::{path::PathBuf, sync::Arc};
 
     use idem::{Idem, SqliteStore};
 
@@ -191,6 +305,16 @@ pub(crate) mod sqlite {
             let query = sqlx::query_scalar("SELECT count(*) FROM idem");
             query.fetch_one(&self.pool).await.unwrap()
         }
+    }
+
+    /// The service as another process on the same file.
+    pub(crate) async fn other_process(service: &Service<Db>) -> Service<Db> {
+        let store = SqliteStore::open(path_of(service)).await.unwrap();
+        service.clone().with(Idem::builder(store).build().unwrap())
+    }
+
+    pub(crate) fn path_of(service: &Service<Db>) -> PathBuf {
+        service.pool.connect_options().get_filename().to_owned()
     }
 
     pub(crate) async fn service() -> Service<Db> {
