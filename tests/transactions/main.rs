@@ -8,4 +8,5 @@ mod concurrency;
 mod misuse;
 mod outcomes;
 mod pool;
+mod statements;
 mod unguarded;
