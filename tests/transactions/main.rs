@@ -8,5 +8,6 @@ mod concurrency;
 mod misuse;
 mod outcomes;
 mod pool;
+mod races;
 mod statements;
 mod unguarded;
