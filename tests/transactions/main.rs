@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bodies;
 mod concurrency;
 mod misuse;
 mod outcomes;
