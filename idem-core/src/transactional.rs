@@ -72,7 +72,8 @@ impl Engine {
             let (attempt, transaction) = match begun {
                 Begun::Refused(claimed) => return self.refuse(&request.id, claimed),
                 Begun::Won { transaction, .. } if runs_left == 0 => {
-                    drop(transaction);
+                    // Not left to a drop: the client's retry is not to find it open.
+                    drop(self.store.within(transaction.roll_back()).await);
                     return Err(Problem::TransactionConflict);
                 }
                 Begun::Won { fence, number, transaction } => {

@@ -6,6 +6,7 @@ mod support;
 
 mod bodies;
 mod concurrency;
+mod conflicts;
 mod misuse;
 mod outcomes;
 mod pool;

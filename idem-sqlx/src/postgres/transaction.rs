@@ -201,7 +201,13 @@ impl Close<Postgres> for Ending {
                 return Ok(Ended::Superseded);
             }
             Ok(_) => return Ok(Ended::EndedByHandler),
-            Err(error) => return refused(error),
+            Err(error) => {
+                // Not left to a drop: another run is not to meet the lock of this one.
+                if let Err(error) = transaction.rollback().await {
+                    tracing::debug!(%error, "a transaction that failed cannot be rolled back");
+                }
+                return refused(error);
+            }
         }
         crash_point("idem::after-record");
         match transaction.commit().await {
