@@ -9,7 +9,7 @@ use std::{
 };
 
 use idem_core::Ended;
-use sqlx::{Database, Transaction};
+use sqlx::{Database, Transaction, error::DatabaseError};
 
 use crate::error::is_conflict_of_database;
 
@@ -141,7 +141,12 @@ impl<DB: Database> Home<DB> {
 pub fn is_conflict(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(sqlx::Error::Database(error)) = error.downcast_ref() {
+        let wrapped: Option<&Box<dyn DatabaseError>> = match error.downcast_ref() {
+            Some(sqlx::Error::Database(error)) => Some(error),
+            // Errors that are transparent hide the `sqlx::Error`, and show what is inside of it.
+            _ => error.downcast_ref(),
+        };
+        if let Some(error) = wrapped {
             return is_conflict_of_database(error.as_ref());
         }
         next = error.source();

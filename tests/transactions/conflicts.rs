@@ -30,6 +30,22 @@ impl Error for Failure {
     }
 }
 
+/// An error as `thiserror` makes it of `#[error(transparent)]`: it hides that it wraps another one.
+#[derive(Debug)]
+struct Transparent(sqlx::Error);
+
+impl fmt::Display for Transparent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Transparent {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 /// No error at all, but a response that says what it is.
 struct Marked(sqlx::Error);
 
@@ -70,6 +86,7 @@ macro_rules! responses {
 }
 responses!(
     Failure(sqlx::Error),
+    Transparent(sqlx::Error),
     Marked(sqlx::Error),
     Boxed(Box<dyn Error>)
 );
@@ -83,7 +100,7 @@ macro_rules! fail_with_500 {
         }
     )*};
 }
-fail_with_500!(Failure, Boxed);
+fail_with_500!(Failure, Transparent, Boxed);
 
 async fn write(tx: &mut Tx<Postgres>, text: &str) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO notes VALUES ($1)").bind(text).execute(&mut **tx).await?;
@@ -129,6 +146,7 @@ macro_rules! duties {
 }
 duties! {
     by_source -> Failure;
+    by_transparent_source -> Transparent;
     by_mark -> Marked;
     by_boxed_source -> Boxed;
     repeated -> Failure [retries = 3];
@@ -169,7 +187,7 @@ async fn meet(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serialization_failure_is_rolled_back_and_the_client_may_retry() {
     for handler in
-        [post(by_source), post(by_mark), post(by_boxed_source)]
+        [post(by_source), post(by_transparent_source), post(by_mark), post(by_boxed_source)]
     {
         let (service, router, second) = meet(handler).await;
         assert_eq!(second.status, StatusCode::SERVICE_UNAVAILABLE, "{second:?}");
