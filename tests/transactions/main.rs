@@ -11,5 +11,6 @@ mod misuse;
 mod outcomes;
 mod pool;
 mod races;
+mod settings;
 mod statements;
 mod unguarded;
