@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
 
+mod proxy;
 mod support;
 
 mod bodies;
+mod commits;
 mod concurrency;
 mod conflicts;
 mod misuse;

@@ -1,0 +1,173 @@
+//! A wire between an engine and its server that can be cut at a commit.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Mutex, watch},
+};
+
+/// What happens at the next `COMMIT`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// It does not reach the server, and the connection is cut.
+    CutBefore,
+    /// The server commits, and the connection is cut before its answer.
+    CutAfter,
+    /// The server commits, and its answer does not come. The connection stays.
+    Silence,
+}
+
+/// Forwards connections. It stops when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    plan: Arc<Plan>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    /// The next fault, and whether nobody gets through from then on.
+    next: std::sync::Mutex<Option<(Fault, bool)>>,
+    faults: AtomicUsize,
+    is_up: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// In front of the server on this port of 127.0.0.1.
+    pub(crate) async fn to(server: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let plan = Arc::new(Plan {
+            next: std::sync::Mutex::default(),
+            faults: AtomicUsize::new(0),
+            is_up: watch::Sender::new(true),
+        });
+        let accepting = tokio::spawn({
+            let plan = Arc::clone(&plan);
+            async move {
+                loop {
+                    let (client, _) = listener.accept().await.unwrap();
+                    if *plan.is_up.borrow() {
+                        tokio::spawn(forward(client, server, Arc::clone(&plan)));
+                    }
+                }
+            }
+        });
+        Self { port, plan, accepting }
+    }
+
+    pub(crate) fn on_commit(&self, fault: Fault) {
+        *self.plan.next.lock().unwrap() = Some((fault, false));
+    }
+
+    /// From the fault on, all connections are cut, and new ones are refused.
+    pub(crate) fn on_commit_and_down(&self, fault: Fault) {
+        *self.plan.next.lock().unwrap() = Some((fault, true));
+    }
+
+    pub(crate) fn up(&self) {
+        self.plan.is_up.send_replace(true);
+    }
+
+    /// How many faults there were.
+    pub(crate) fn faults(&self) -> usize {
+        self.plan.faults.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Until one side ends, a fault cuts it, or nobody gets through any more.
+async fn forward(client: TcpStream, server: u16, plan: Arc<Plan>) {
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { return };
+    let mut is_up = plan.is_up.subscribe();
+    let (client_read, client_write) = client.into_split();
+    let (server_read, server_write) = server.into_split();
+    // Whoever holds it lets answers through.
+    let answers = Arc::new(Mutex::new(()));
+    tokio::select! {
+        _ = ask(client_read, server_write, &plan, &answers) => {}
+        _ = answer(server_read, client_write, &answers) => {}
+        _ = is_up.wait_for(|is_up| !is_up) => {}
+    }
+}
+
+async fn answer(
+    server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    answers: &Mutex<()>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        server.readable().await?;
+        let _through = answers.lock().await;
+        let length = match server.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
+        client.write_all(&buffer[..length]).await?;
+    }
+}
+
+/// Messages of clients have a type, but for the first, which has only a length.
+async fn ask(
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    plan: &Plan,
+    answers: &Mutex<()>,
+) -> std::io::Result<()> {
+    let mut is_first = true;
+    loop {
+        let mut message = Vec::new();
+        if !is_first {
+            message.push(client.read_u8().await?);
+        }
+        is_first = false;
+        let length = client.read_u32().await?;
+        message.extend(length.to_be_bytes());
+        let head = message.len();
+        message.resize(head + length as usize - 4, 0);
+        client.read_exact(&mut message[head..]).await?;
+        let is_commit = message[0] == b'Q' && message[head..].starts_with(b"COMMIT");
+        let fault = if is_commit { plan.next.lock().unwrap().take() } else { None };
+        let Some((fault, then_down)) = fault else {
+            server.write_all(&message).await?;
+            continue;
+        };
+        plan.faults.fetch_add(1, Ordering::Relaxed);
+        let _silence = answers.lock().await;
+        if !matches!(fault, Fault::CutBefore) {
+            server.write_all(&message).await?;
+            // The answer comes after the commit.
+            let mut lost = [0; 1024];
+            while server.as_ref().try_read(&mut lost).is_err() {
+                server.as_ref().readable().await?;
+            }
+        }
+        if then_down {
+            plan.is_up.send_replace(false);
+        }
+        if matches!(fault, Fault::Silence) {
+            std::future::pending::<()>().await;
+        }
+        return Ok(());
+    }
+}
