@@ -9,6 +9,7 @@ mod bodies;
 mod commits;
 mod concurrency;
 mod conflicts;
+mod disconnects;
 mod misuse;
 mod outcomes;
 mod pool;
