@@ -14,6 +14,7 @@ mod misuse;
 mod outcomes;
 mod pool;
 mod races;
+mod savepoints;
 mod settings;
 mod statements;
 mod unguarded;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -100,7 +100,14 @@ impl SqliteBuilder {
 
     async fn try_writer(&self) -> Result<SqlitePool, SetupError> {
         let options = self.options().create_if_missing(true).read_only(false);
-        let pool = self.pool(1).connect_with(options).await?;
+        // What came out of step with its transaction is not used again.
+        let pool = self.pool(1).after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let pool = pool.connect_with(options).await?;
         let (file, mode): (String, String) = sqlx::query_as(
             "SELECT file, journal_mode FROM pragma_database_list, pragma_journal_mode \
              WHERE name = 'main'",

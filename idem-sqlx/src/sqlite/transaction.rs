@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use idem_core::{Begin, Begun, Ended, OpenTransaction, StoreError, crash_point};
-use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnection};
+use sqlx::{Connection, SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnection};
 
 use super::{SqliteStore, fetch};
 use crate::{
@@ -91,7 +91,8 @@ impl Close<Sqlite> for Ending {
         answer: Option<Answer>,
     ) -> Result<Ended, StoreError> {
         if !is_ours(&mut transaction).await {
-            transaction.rollback().await.map_err(store_error)?;
+            // A connection on which this fails does not go back to the pool.
+            let _ = transaction.rollback().await;
             return Ok(Ended::EndedByHandler);
         }
         if let (Some(pending), Some(answer)) = (&self.record, &answer) {
@@ -141,14 +142,22 @@ impl Ending {
     }
 }
 
-/// Whether the transaction is the one that we began. If the handler ended it, another one is begun:
-/// the driver would otherwise fail to roll back, and be of no use from then on.
+/// Whether the transaction is the one that we began. If it is not, what is open is rolled back, and
+/// if the driver still takes the transaction for open, another one is begun for it to roll back: it
+/// would otherwise fail to, and be of no use from then on.
 async fn is_ours(transaction: &mut Transaction<'static, Sqlite>) -> bool {
-    let is_ours = sqlx::query(STILL_OURS).execute(&mut **transaction).await.is_ok();
-    if !is_ours && let Err(error) = sqlx::raw_sql("BEGIN").execute(&mut **transaction).await {
-        tracing::debug!(%error, "the handler has begun a transaction of its own");
+    if sqlx::query(STILL_OURS).execute(&mut **transaction).await.is_ok() {
+        return true;
     }
-    is_ours
+    // It fails if nothing is open.
+    let _ = sqlx::raw_sql("ROLLBACK").execute(&mut **transaction).await;
+    // The driver rolls back by itself when the making of a savepoint was given up.
+    if transaction.is_in_transaction()
+        && let Err(error) = sqlx::raw_sql("BEGIN").execute(&mut **transaction).await
+    {
+        tracing::debug!(%error, "a transaction that was ended cannot be replaced");
+    }
+    false
 }
 
 /// What an error says that nothing was committed after.
