@@ -213,6 +213,8 @@ pub trait NothingSpecial {
     const COMES_WITH_CLAIM: bool = false;
     /// Whether it is a `Tx`.
     const IS_TX: bool = false;
+    /// Whether it is an `Option` of a `Tx`.
+    const IS_OPTIONAL_TX: bool = false;
     /// Whether it is a `Tx` whose database has isolation levels and timeouts to choose.
     const TAKES_SETTINGS: bool = false;
 }

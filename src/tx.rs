@@ -2,11 +2,11 @@
 
 use axum_core::{extract::Request, response::Response};
 use http::request::Parts;
-use idem_core::Granted;
+use idem_core::{Attempt, Granted, NoTransactions};
 use idem_sqlx::Tx;
 use sqlx::Database;
 
-use crate::extract::{AfterClaim, ExtractsLast, ExtractsPart, Probe};
+use crate::extract::{AfterClaim, ExtractsLast, ExtractsPart, FromClaim, Probe};
 
 /// Marks a transaction.
 #[derive(Debug)]
@@ -16,9 +16,8 @@ pub struct ViaTx;
 #[diagnostic::on_unimplemented(
     message = "`Tx<{DB}>` needs a store on `{DB}`, but the engine in the router state is `Idem<{Self}>`",
     label = "this engine begins no transaction on `{DB}`",
-    note = "build the engine on the database that the `Tx` names, or take the `Tx` of the engine's \
-            database",
-    note = "a store behind an `Arc<dyn Store>` has no transactions: give the engine the store itself"
+    note = "take the `Tx` of the engine's database, or build the engine on a store of the database \
+            that the `Tx` names"
 )]
 pub trait Transacts<DB> {}
 
@@ -27,6 +26,19 @@ impl Transacts<sqlx::Postgres> for sqlx::Postgres {}
 
 #[cfg(feature = "sqlite")]
 impl Transacts<sqlx::Sqlite> for sqlx::Sqlite {}
+
+/// What a plain engine would have to be, and never is: this trait is there for its message.
+#[diagnostic::on_unimplemented(
+    message = "`Tx<{DB}>` needs a store on `{DB}`, but the engine in the router state is a plain \
+               `Idem`, whose store has no transactions",
+    label = "this engine begins no transactions",
+    note = "build the engine on a store of the database that the `Tx` names, and put it into the \
+            state as an `Idem<{DB}>`",
+    note = "a store behind an `Arc<dyn Store>` has no transactions: give the engine the store itself"
+)]
+pub trait HasTransactions<DB> {}
+
+impl<DB> Transacts<DB> for NoTransactions where NoTransactions: HasTransactions<DB> {}
 
 impl<S, D, DB> ExtractsPart<Tx<DB>, D, ViaTx> for S
 where
@@ -71,20 +83,27 @@ where
     }
 }
 
-#[cfg(feature = "postgres")]
-impl Probe<Tx<sqlx::Postgres>> {
-    /// It comes with the claim.
-    pub const COMES_WITH_CLAIM: bool = true;
-    /// It is.
-    pub const IS_TX: bool = true;
-    /// It does.
-    pub const TAKES_SETTINGS: bool = true;
+/// So that the macro's own message is the only one.
+impl<DB: Database> FromClaim for Option<Tx<DB>> {
+    fn from_claim(_: Option<Attempt>) -> Self {
+        unreachable!("the macro refuses an `Option<Tx>`")
+    }
 }
 
-#[cfg(feature = "sqlite")]
-impl Probe<Tx<sqlx::Sqlite>> {
+impl<DB: Database> Probe<Tx<DB>> {
     /// It comes with the claim.
     pub const COMES_WITH_CLAIM: bool = true;
     /// It is.
     pub const IS_TX: bool = true;
+}
+
+impl<DB: Database> Probe<Option<Tx<DB>>> {
+    /// It is.
+    pub const IS_OPTIONAL_TX: bool = true;
+}
+
+#[cfg(feature = "postgres")]
+impl Probe<Tx<sqlx::Postgres>> {
+    /// It does.
+    pub const TAKES_SETTINGS: bool = true;
 }

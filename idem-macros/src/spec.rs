@@ -96,11 +96,9 @@ pub(crate) enum Only {
 /// What an option is for; `None` for those that every handler can have.
 fn bound(name: &str) -> Option<Only> {
     Some(match name {
-        "lease" => Only::WithoutTx("a transaction has no lease; see `idle_timeout`"),
-        "recover" => Only::WithoutTx("an execution that was cut off is rolled back"),
-        "failed_ttl" => {
-            Only::WithoutTx("an execution that failed is rolled back and leaves nothing")
-        }
+        "lease" => Only::WithoutTx("its key is taken for as long as its transaction is open"),
+        "recover" => Only::WithoutTx("what was cut off is rolled back, and a retry executes"),
+        "failed_ttl" => Only::WithoutTx("what failed is rolled back and leaves nothing"),
         "commit_on_error" | "retries" => Only::WithTx,
         "isolation" | "lock_timeout" | "statement_timeout" | "idle_timeout" => Only::WithSettings,
         _ => return None,

@@ -93,7 +93,10 @@ pub(crate) fn boolean(name: &str, expr: &Expr) -> Result<Given<bool>> {
 
 pub(crate) fn choice<T: Copy>(name: &str, expr: &Expr, among: &[(&str, T)]) -> Result<Given<T>> {
     let names: Vec<_> = among.iter().map(|(it, _)| format!("\"{it}\"")).collect();
-    let write = format!("`{name}` is {}", names.join(" or "));
+    let names = names.join(", ");
+    let names =
+        names.rsplit_once(", ").map_or(names.clone(), |(most, last)| format!("{most} or {last}"));
+    let write = format!("`{name}` is {names}");
     let text = text(expr, &write)?;
     let given_choice = among.iter().find(|(it, _)| *it == text);
     let choice = given_choice.ok_or_else(|| {

@@ -36,7 +36,13 @@ pub(super) fn about_types(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStrea
         let message = "a handler runs in one transaction; take one `Tx`";
         require(&quote!(!(#first && #this)), second.ty.span(), message)
     });
-    let checks = in_expression.chain(optional).chain(bound).chain(only_one);
+    let always = arguments.iter().map(|it| {
+        let message = "a handler that takes a `Tx` always has one; take a `Tx` instead of an \
+                       `Option<Tx>`";
+        let taken = takes(std::slice::from_ref(it), "IS_OPTIONAL_TX");
+        require(&quote!(!#taken), it.ty.span(), message)
+    });
+    let checks = in_expression.chain(optional).chain(bound).chain(only_one).chain(always);
     quote!(#(#checks)*)
 }
 
@@ -56,11 +62,14 @@ fn about_option(option: &BoundOption, arguments: &[Argument<'_>]) -> TokenStream
         }
         Only::WithSettings => {
             let takes_settings = takes(arguments, "TAKES_SETTINGS");
-            let message = format!(
-                "`{name}` is for handlers that take a `Tx<Postgres>`: transactions on other \
-                 databases have no such setting; remove it"
+            let only = format!("`{name}` is for handlers that take a `Tx<Postgres>`");
+            let none = require(&is_tx, *span, &format!("{only}; take one, or remove it"));
+            let other = require(
+                &quote!(!#is_tx || #takes_settings),
+                *span,
+                &format!("{only}: other databases' transactions have no such setting; remove it"),
             );
-            require(&takes_settings, *span, &message)
+            quote!(#none #other)
         }
     }
 }

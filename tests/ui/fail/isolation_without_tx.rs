@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", isolation = "serializable")]
+async fn pay() {}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use idem::{Tx, idempotent};
+use sqlx::Sqlite;
+
+#[idempotent(scope = "global", lock_timeout = "5s")]
+async fn pay(_: Tx<Sqlite>) {}
+
+fn main() {}

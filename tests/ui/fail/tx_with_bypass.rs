@@ -1,0 +1,7 @@
+use idem::{Tx, idempotent};
+use sqlx::Postgres;
+
+#[idempotent(scope = "global", on_store_error = "bypass")]
+async fn pay(_: Tx<Postgres>) {}
+
+fn main() {}
