@@ -366,10 +366,6 @@ impl<T> SeesNothing for Returned<'_, T> {}
 #[derive(Debug)]
 pub struct Once<A>(Option<A>);
 
-/// The arguments of a handler that may run again.
-#[derive(Debug)]
-pub struct Again<A>(A);
-
 impl<A> Once<A> {
     /// Keeps them for the run.
     pub const fn new(arguments: A) -> Self {
@@ -378,19 +374,7 @@ impl<A> Once<A> {
 
     /// Takes them.
     #[allow(clippy::missing_panics_doc, reason = "an endpoint without `retries` runs once")]
-    pub fn arguments(&mut self) -> A {
+    pub fn take(&mut self) -> A {
         self.0.take().expect("only an endpoint with `retries` runs twice")
-    }
-}
-
-impl<A: Clone> Again<A> {
-    /// Keeps them for every run.
-    pub const fn new(arguments: A) -> Self {
-        Self(arguments)
-    }
-
-    /// Copies them.
-    pub fn arguments(&mut self) -> A {
-        self.0.clone()
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{future::Future, marker::PhantomData};
 
+use axum::extract::Path;
 use axum_core::{
     extract::{FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
@@ -173,16 +174,43 @@ where
     }
 }
 
-/// What can be handed to the handler again.
+/// A handler with `retries`. It is `Self` in the bound, because of an argument as `Self` the compiler
+/// would say that borrowing it helps.
+#[derive(Debug)]
+pub struct Retries;
+
+/// Marks what is `Clone`.
+#[derive(Debug)]
+pub struct ViaClone;
+
+/// Marks a [`Path`], which is not `Clone` though what is in it may be.
+#[derive(Debug)]
+pub struct ViaPath;
+
+/// What can hand an argument to the handler again.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not `Clone`, and with `retries` the handler may run again",
-    label = "not `Clone`",
+    message = "`{T}` is not `Clone`, and with `retries` the handler may run again",
+    label = "`{T}` is not `Clone`",
     note = "derive `Clone` for it, or remove `retries`"
 )]
-pub trait Repeatable: Clone {}
+pub trait Repeats<T, M> {
+    /// What the handler gets this time.
+    fn copy(early: &T) -> T;
+}
 
 #[diagnostic::do_not_recommend]
-impl<T: Clone> Repeatable for T {}
+impl<T: Clone> Repeats<T, ViaClone> for Retries {
+    fn copy(early: &T) -> T {
+        early.clone()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Repeats<Path<T>, ViaPath> for Retries {
+    fn copy(early: &Path<T>) -> Path<T> {
+        Path(early.0.clone())
+    }
+}
 
 /// Stands where `#[axum::debug_handler]` above the attribute would leave a function behind.
 #[derive(Debug)]

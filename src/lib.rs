@@ -187,11 +187,11 @@ pub mod __private {
 
     pub use crate::{
         edge::{
-            Again, Edge, Guarded, Once, Returned, ScopeTuple, SeesConflict, SeesNothing, handled,
+            Edge, Guarded, Once, Returned, ScopeTuple, SeesConflict, SeesNothing, handled,
             printable, scope_of,
         },
         extract::{
-            ExtractsLast, ExtractsPart, NoDebugHandler, NothingSpecial, Probe, Repeatable,
+            ExtractsLast, ExtractsPart, NoDebugHandler, NothingSpecial, Probe, Repeats, Retries,
             only_below,
         },
         state::HasEngine,

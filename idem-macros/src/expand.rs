@@ -82,7 +82,7 @@ fn head(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     let handler = &spec.handler;
     let (name, vis) = (&handler.sig.ident, &handler.vis);
     let guarded = Ident::new("guarded", local().located_at(name.span()));
-    let markers = arguments.iter().map(|it| &it.marker);
+    let markers = arguments.iter().flat_map(|it| it.markers(&spec.options));
     let bounds = arguments.iter().map(Argument::bound);
     let repeatable = spec.options.retries.map(|_| arguments.iter().map(Argument::repeatable));
     let repeatable = repeatable.into_iter().flatten();
@@ -102,7 +102,6 @@ fn head(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
 /// Runs the handler; at its name, so that a future that is not `Send` is reported there.
 fn answer(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     let handler = &spec.handler;
-    let runs = Ident::new(if spec.options.retries.is_some() { "Again" } else { "Once" }, local());
     let unguarded = unguarded(handler);
     let lates = arguments.iter().map(Argument::late);
     let vars = arguments.iter().map(|it| &it.var);
@@ -110,13 +109,21 @@ fn answer(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
         ReturnType::Default => handler.sig.ident.span(),
         ReturnType::Type(_, ty) => ty.span(),
     };
-    let returned = Ident::new("returned", at_return);
+    let returned = Ident::new("__idem_returned", at_return);
     let conflict = Ident::new("conflict", local());
     let answered = quote_spanned!(at_return=> ::idem::__private::handled(#returned, #conflict));
-    quote_spanned! {local().located_at(handler.sig.ident.span())=>
-        let mut runs = ::idem::__private::#runs::new(args);
+    let at_name = local().located_at(handler.sig.ident.span());
+    let (keep, next) = if spec.options.retries.is_some() {
+        let copies = arguments.iter().map(Argument::repeat);
+        (TokenStream::new(), quote_spanned!(at_name=> (#(#copies,)*)))
+    } else {
+        let keep = quote_spanned!(at_name=> let mut args = ::idem::__private::Once::new(args););
+        (keep, quote_spanned!(at_name=> args.take()))
+    };
+    quote_spanned! {at_name=>
+        #keep
         edge.answer(asked, move |mut granted| {
-            let args = runs.arguments();
+            let args = #next;
             async move {
                 #(#lates)*
                 let #returned = #unguarded(#(#vars),*).await;

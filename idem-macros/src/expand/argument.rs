@@ -1,5 +1,7 @@
 //! The arguments of the handler.
 
+use std::iter;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
@@ -9,13 +11,15 @@ use syn::{
 };
 
 use super::local;
-use crate::handler::Handler;
+use crate::{handler::Handler, spec::Options};
 
 /// One argument of the handler, on its way through the two halves of extraction.
 pub(super) struct Argument<'a> {
     pub(super) ty: &'a Type,
     pub(super) var: Ident,
-    pub(super) marker: Ident,
+    marker: Ident,
+    /// The marker of how it is copied for another run.
+    repeats: Ident,
     index: Index,
     /// `ExtractsPart`, or `ExtractsLast` for the last one.
     extracts: TokenStream,
@@ -29,19 +33,39 @@ impl<'a> Argument<'a> {
             ty: &argument.ty,
             var: format_ident!("arg{i}", span = local()),
             marker: format_ident!("__M{i}"),
+            repeats: format_ident!("__R{i}"),
             index: Index::from(i),
             extracts: if i == last { quote!(ExtractsLast) } else { quote!(ExtractsPart) },
         };
         arguments.iter().enumerate().map(argument).collect()
     }
 
+    /// The type parameters that the guarded function has for the argument.
+    pub(super) fn markers(&self, options: &Options) -> impl Iterator<Item = &Ident> {
+        iter::once(&self.marker).chain(options.retries.map(|_| &self.repeats))
+    }
+
     /// Spanned from the type's first token to its last, so that the whole type is underlined.
     pub(super) fn bound(&self) -> TokenStream {
         let Self { ty, marker, extracts, .. } = self;
-        let end = ty.to_token_stream().into_iter().last().map_or_else(|| ty.span(), |it| it.span());
         let bound = quote_spanned!(ty.span()=> __S: ::idem::__private::#extracts<#ty, __D, #marker);
-        let close = quote_spanned!(end=> >);
+        let close = quote_spanned!(self.end()=> >);
         quote!(#bound #close)
+    }
+
+    /// What the handler needs of the argument if it may run again; spanned as [`Self::bound`].
+    pub(super) fn repeatable(&self) -> TokenStream {
+        let (span, through, repeats) = (self.ty.span(), self.through(), &self.repeats);
+        let retries = quote_spanned!(span=> ::idem::__private::Retries);
+        let bound =
+            quote_spanned!(span=> #retries: ::idem::__private::Repeats<#through::Early, #repeats);
+        let close = quote_spanned!(self.end()=> >);
+        quote!(#bound #close)
+    }
+
+    fn end(&self) -> Span {
+        let last = self.ty.to_token_stream().into_iter().last();
+        last.map_or_else(|| self.ty.span(), |it| it.span())
     }
 
     fn through(&self) -> TokenStream {
@@ -92,10 +116,13 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// What the handler needs of the argument if it may run again.
-    pub(super) fn repeatable(&self) -> TokenStream {
-        let through = self.through();
-        quote_spanned!(self.ty.span()=> #through::Early: ::idem::__private::Repeatable)
+    /// The argument's early half, for a handler that may run again.
+    pub(super) fn repeat(&self) -> TokenStream {
+        let (index, through, repeats) = (&self.index, self.through(), &self.repeats);
+        let retries = quote!(::idem::__private::Retries);
+        quote_spanned! {local()=>
+            <#retries as ::idem::__private::Repeats<#through::Early, #repeats>>::copy(&args.#index)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 #![deny(warnings)]
 
 use axum::{Json, Router, extract::Path, routing::post};
-use idem::{Idem, idempotent};
+use idem::{Idem, Tx, idempotent};
 
 struct Order {
     to: String,
@@ -82,7 +82,46 @@ macro_rules! crud {
 
 crud!(orders, payments);
 
+macro_rules! on {
+    ($module:ident, $database:ident, $connection:ty, $($isolation:literal)?) => {
+        mod $module {
+            use super::*;
+
+            #[idempotent(scope = "id", retries = 2 $(, isolation = $isolation)?)]
+            pub(super) async fn ident(Path(id): Path<u64>, mut tx: Tx<sqlx::$database>) -> String {
+                let _: &mut $connection = &mut tx;
+                format!("{id}")
+            }
+        }
+    };
+}
+
+on!(on_postgres, Postgres, sqlx::PgConnection, "serializable");
+on!(on_sqlite, Sqlite, sqlx::SqliteConnection,);
+
+macro_rules! transactional {
+    ($name:ident($database:ty) $($option:ident = $value:expr),*) => {
+        #[idempotent(scope = "global", $($option = $value),*)]
+        async fn $name(tx: Tx<$database>, body: String) -> String {
+            drop(tx);
+            body
+        }
+    };
+    ($name:ident by $tx:ty) => {
+        #[idempotent(scope = "global")]
+        async fn $name(_: String, _: $tx) {}
+    };
+}
+
+transactional!(of_type(sqlx::Postgres) retries = 1, commit_on_error = true, lock_timeout = "1s");
+transactional!(of_another_type(sqlx::Sqlite));
+transactional!(whole_type by Tx<sqlx::Sqlite>);
+
 fn main() {
+    let _: Router<Idem<sqlx::Postgres>> =
+        Router::new().route("/1", post(on_postgres::ident)).route("/2", post(of_type));
+    let _: Router<Idem<sqlx::Sqlite>> =
+        Router::new().route("/1", post(on_sqlite::ident)).route("/2", post(of_another_type));
     let _: Router<Idem> = Router::new()
         .route("/1", post(expression))
         .route("/2", post(quoted))

@@ -1,7 +1,7 @@
 //! The user's names and the generated ones do not meet.
 
 use axum::{Router, extract::Path, routing::post};
-use idem::{Attempt, HasEngine, Idem, idempotent};
+use idem::{Attempt, HasEngine, Idem, Tx, idempotent};
 
 struct Result;
 struct Option;
@@ -18,14 +18,13 @@ struct String;
 struct Duration;
 struct NoAttempt;
 struct NoDebugHandler;
+struct Once;
+struct Retries;
+struct Returned;
 
 const ENDPOINT: &str = "the user's own";
 
 fn engine(id: &u64) -> u64 {
-    *id
-}
-
-fn state(id: &u64) -> u64 {
     *id
 }
 
@@ -45,9 +44,7 @@ fn response() -> u64 {
     1
 }
 
-#[idempotent(
-    scope = "(engine(&id), state(&id), request(&id), asked(), edge(), response(), ENDPOINT)"
-)]
+#[idempotent(scope = "(engine(&id), request(&id), asked(), edge(), response(), ENDPOINT)")]
 async fn functions_named_like_locals(Path(id): Path<u64>) {}
 
 #[idempotent(scope = "(edge, args, request, state, answer)", fingerprint = "(edge, args, print)")]
@@ -64,6 +61,47 @@ async fn arguments_named_like_locals(
 
 #[idempotent(scope = "(engine, attempt, guarded, arg0)")]
 async fn more_of_them(Path((engine, attempt, guarded, arg0)): Path<(u64, u64, u64, u64)>) {}
+
+#[idempotent(scope = "(args, runs, granted)", retries = 1)]
+async fn arguments_of_runs_named_like_locals(
+    Path((args, runs, granted)): Path<(u64, u64, u64)>,
+    conflict: Tx<sqlx::Sqlite>,
+    Path((returned, keep, copy)): Path<(u64, u64, u64)>,
+) {
+    let _ = (args, runs, granted, conflict, returned, keep, copy);
+}
+
+#[idempotent(scope = "global")]
+async fn args(args: Tx<sqlx::Sqlite>) {
+    drop(args);
+}
+
+#[idempotent(scope = "runs", retries = 1)]
+async fn runs(Path(runs): Path<u64>, _: Tx<sqlx::Sqlite>) {
+    let _ = runs;
+}
+
+#[idempotent(scope = "global")]
+async fn conflict(granted: Tx<sqlx::Sqlite>) -> std::result::Result<(), ()> {
+    drop(granted);
+    std::result::Result::Ok(())
+}
+
+#[idempotent(scope = "global")]
+async fn granted(returned: Tx<sqlx::Sqlite>) {
+    drop(returned);
+}
+
+#[idempotent(scope = "global")]
+async fn returned() {}
+
+#[idempotent(scope = "global", required = false)]
+async fn state(edge: Tx<sqlx::Sqlite>) {
+    drop(edge);
+}
+
+#[idempotent(scope = "global")]
+async fn guarded() {}
 
 /// The binding has the handler's own name.
 #[idempotent(scope = "transfer")]
@@ -108,5 +146,12 @@ where
 
 fn main() {
     local_variable_with_the_name_of_a_handler();
-    let _: Router<Idem> = routes();
+    let _: Router<Idem> = routes().route("/7", post(returned)).route("/8", post(guarded));
+    let _: Router<Idem<sqlx::Sqlite>> = Router::new()
+        .route("/1", post(arguments_of_runs_named_like_locals))
+        .route("/2", post(args))
+        .route("/3", post(runs))
+        .route("/4", post(conflict))
+        .route("/5", post(granted))
+        .route("/6", post(state));
 }
