@@ -218,8 +218,7 @@ pub struct NoDebugHandler;
 
 /// Not what `#[axum::debug_handler]` leaves behind.
 #[diagnostic::on_unimplemented(
-    message = "`#[axum::debug_handler]` belongs below `#[idempotent]`, where it sees the handler as \
-               it was written",
+    message = "`#[axum::debug_handler]` belongs below `#[idempotent]`, which checks in its stead",
     label = "move `#[axum::debug_handler]` below `#[idempotent]`"
 )]
 pub trait OnlyBelow {}

@@ -151,8 +151,9 @@ pub use idem_macros::Scope;
 ///
 /// # Other attributes
 ///
-/// `#[utoipa::path]` stands above `#[idempotent]`, `#[axum::debug_handler]` below it, and
-/// `#[tracing::instrument]` on either side.
+/// `#[utoipa::path]` stands above `#[idempotent]`, and `#[tracing::instrument]` on either side.
+/// `#[axum::debug_handler]` stands below, if at all: what it checks is checked anyway when the
+/// handler is routed, and with `#[axum::debug_handler(state = AppState)]` also without a route.
 ///
 /// # Errors
 ///

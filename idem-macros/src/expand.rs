@@ -7,6 +7,7 @@
 
 mod argument;
 mod checks;
+mod debug_handler;
 mod endpoint;
 mod original;
 mod values;
@@ -18,7 +19,7 @@ use syn::{ReturnType, spanned::Spanned};
 pub(crate) use self::original::fallback;
 use self::{
     argument::Argument,
-    checks::{about_debug_handler, about_types},
+    checks::about_types,
     endpoint::endpoint,
     original::{on_guarded, original, unguarded},
     values::{fingerprint, scope},
@@ -29,7 +30,8 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
     let handler = &spec.handler;
     let arguments = Argument::all(handler);
     let original = original(handler, &spec.mentioned, &TokenStream::new());
-    let about_debug_handler = about_debug_handler(handler);
+    let debug_handler_above = debug_handler::above(handler);
+    let debug_handler_below = debug_handler::below(handler, Some((&arguments, &spec.options)));
     let outer = handler.attrs.iter().filter_map(on_guarded);
     let head = head(spec, &arguments);
     let endpoint = endpoint(spec, &arguments);
@@ -45,7 +47,8 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
     let answer = answer(spec, &arguments);
     quote_spanned! {local()=>
         #original
-        #about_debug_handler
+        #debug_handler_above
+        #debug_handler_below
         #(#outer)*
         #head {
             #[allow(unused_imports, reason = "an inherent constant may hide it")]

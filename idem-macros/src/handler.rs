@@ -3,8 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{
-    Attribute, Error, FnArg, Lifetime, Pat, PatType, Path, Safety, Signature, Type, TypeFnPtr,
-    TypeReference, Visibility,
+    Attribute, Error, FnArg, Ident, Lifetime, Meta, Pat, PatType, Path, Result, Safety, Signature,
+    Token, Type, TypeFnPtr, TypeReference, Visibility,
     parse::{ParseStream, Parser},
     visit::Visit,
 };
@@ -123,6 +123,13 @@ impl Handler {
                      `#[idempotent]`",
                 ));
             }
+            if is_debug_handler(attr)
+                && let Err(error) = state_of_debug_handler(attr)
+            {
+                let message = "below `#[idempotent]` it can say which state the router has; write \
+                               `#[axum::debug_handler(state = AppState)]`";
+                errors.push(Error::new(error.span(), message));
+            }
             if is(attr.path(), &["idempotent"]) || is(attr.path(), &["idem", "idempotent"]) {
                 errors.push(Error::new_spanned(
                     attr,
@@ -136,6 +143,28 @@ impl Handler {
 fn is(path: &Path, segments: &[&str]) -> bool {
     path.segments.len() == segments.len()
         && path.segments.iter().zip(segments).all(|(segment, name)| segment.ident == name)
+}
+
+/// Whether it is axum's check of handlers.
+pub(crate) fn is_debug_handler(attr: &Attribute) -> bool {
+    attr.path().segments.last().is_some_and(|it| it.ident == "debug_handler")
+}
+
+/// The state that `#[debug_handler(state = AppState)]` names, if it does.
+pub(crate) fn state_of_debug_handler(attr: &Attribute) -> Result<Option<Type>> {
+    if let Meta::Path(_) = attr.meta {
+        return Ok(None);
+    }
+    attr.parse_args_with(|input: ParseStream<'_>| {
+        let option: Ident = input.parse()?;
+        if option != "state" {
+            return Err(Error::new(option.span(), "another option"));
+        }
+        input.parse::<Token![=]>()?;
+        let state = input.parse()?;
+        input.parse::<Option<Token![,]>>()?;
+        Ok(Some(state))
+    })
 }
 
 fn check_type(ty: &Type, errors: &mut Errors) {

@@ -67,9 +67,17 @@ async fn debugged(_: HeaderMap, Json(amount): Json<u32>) -> String {
     format!("{} {amount}", execution())
 }
 
+#[idempotent(scope = "global")]
+#[axum::debug_handler(state = App)]
+async fn debugged_with_attempt(_: Attempt, Json(amount): Json<u32>) -> String {
+    format!("{} {amount}", execution())
+}
+
 #[tokio::test]
 async fn debug_handler_stands_below() {
-    assert!(replays(post(debugged), call("/").json("7")).await.text().ends_with(" 7"));
+    for handler in [post(debugged), post(debugged_with_attempt)] {
+        assert!(replays(handler, call("/").json("7")).await.text().ends_with(" 7"));
+    }
 }
 
 #[utoipa::path(post, path = "/all")]

@@ -1,14 +1,11 @@
 //! What only the compiler can tell.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
-use syn::{ext::IdentExt, spanned::Spanned};
+use quote::quote;
+use syn::spanned::Spanned;
 
 use super::argument::{Argument, require, takes};
-use crate::{
-    handler::Handler,
-    spec::{BoundOption, Only, Spec},
-};
+use crate::spec::{BoundOption, Only, Spec};
 
 /// What comes with the claim where there can be none, options for other handlers, two transactions.
 pub(super) fn about_types(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
@@ -71,30 +68,5 @@ fn about_option(option: &BoundOption, arguments: &[Argument<'_>]) -> TokenStream
             );
             quote!(#none #other)
         }
-    }
-}
-
-/// `#[axum::debug_handler]` above ours is gone before our macro runs, and calls the function that it
-/// saw. It leaves a function behind of which the name is known: that hides what a glob imports.
-pub(super) fn about_debug_handler(handler: &Handler) -> TokenStream {
-    let name = &handler.sig.ident;
-    let left_behind = format_ident!("__axum_macros_check_{}_future", name.unraw());
-    let module = format_ident!("__idem_{}", name.unraw());
-    let cfgs = handler.attrs.iter().filter(|it| it.path().is_ident("cfg"));
-    let cfgs = quote!(#(#cfgs)*);
-    let check = quote_spanned!(name.span()=> ::idem::__private::only_below(&#left_behind));
-    quote! {
-        #cfgs
-        #[doc(hidden)]
-        mod #module {
-            #[allow(non_upper_case_globals, reason = "it has the name of a function")]
-            pub(super) const #left_behind: ::idem::__private::NoDebugHandler =
-                ::idem::__private::NoDebugHandler;
-        }
-        #cfgs
-        #[allow(unused_imports, clippy::wildcard_imports, reason = "a function may hide it")]
-        use #module::*;
-        #cfgs
-        const _: () = #check;
     }
 }

@@ -6,8 +6,8 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Attribute, FnArg, Meta, Signature, parse_quote};
 
-use super::argument::Argument;
-use crate::handler::Handler;
+use super::{argument::Argument, debug_handler};
+use crate::handler::{Handler, is_debug_handler};
 
 /// The name under which tests call the handler.
 pub(super) fn unguarded(handler: &Handler) -> Ident {
@@ -60,13 +60,16 @@ fn quieted(handler: &Handler, mentioned: &BTreeSet<usize>) -> Signature {
 pub(crate) fn fallback(handler: &Handler) -> TokenStream {
     let quiet = quote!(#[allow(unused, reason = "the attribute has errors")]);
     let Handler { attrs, vis, sig, body, .. } = handler;
+    let debug_handler_below = debug_handler::below(handler, None);
     if !handler.is_sound {
         let sig = Signature { constness: None, ..sig.clone() };
-        return quote!(#quiet #(#attrs)* #vis #sig #body);
+        let attrs = attrs.iter().filter(|it| !is_debug_handler(it));
+        return quote!(#debug_handler_below #quiet #(#attrs)* #vis #sig #body);
     }
     let (original, name) = (original(handler, &BTreeSet::new(), &quiet), &sig.ident);
     let cfgs = attrs.iter().filter(|it| it.path().is_ident("cfg"));
     quote! {
+        #debug_handler_below
         #quiet
         #original
         #(#cfgs)*
@@ -98,5 +101,6 @@ fn on_unguarded(attr: &Attribute) -> Option<Attribute> {
 
 /// Everything else is about the function that was written.
 fn on_original(attr: &Attribute) -> bool {
-    !["doc", "deprecated", "cfg"].iter().any(|it| attr.path().is_ident(it))
+    let about_item = ["doc", "deprecated", "cfg"].iter().any(|it| attr.path().is_ident(it));
+    !about_item && !is_debug_handler(attr)
 }

@@ -3,7 +3,8 @@
 #![deny(warnings)]
 
 use axum::{Router, body::Bytes, extract::FromRef, http::HeaderMap, routing::post};
-use idem::{Attempt, Idem, idempotent};
+use idem::{Attempt, Idem, Tx, idempotent};
+use sqlx::Postgres;
 
 #[derive(Clone, FromRef)]
 struct AppState {
@@ -19,6 +20,96 @@ async fn debug_handler_below(headers: HeaderMap, body: Bytes) -> String {
 #[idempotent(scope = "global")]
 #[axum::debug_handler]
 async fn debug_handler_below_without_state(body: Bytes) -> Bytes {
+    body
+}
+
+#[derive(Clone, FromRef)]
+struct WithTransactions {
+    idem: Idem<Postgres>,
+}
+
+/// It is no extractor of axum's.
+#[idempotent(scope = "global")]
+#[axum::debug_handler(state = WithTransactions)]
+async fn debug_handler_below_with_tx(_: Attempt, _: Tx<Postgres>, body: String) -> String {
+    body
+}
+
+mod imported {
+    use axum::debug_handler;
+    use idem::{Attempt, Tx, idempotent};
+
+    use super::{Postgres, WithTransactions};
+
+    #[idempotent(scope = "global")]
+    #[debug_handler]
+    pub(super) async fn debug_handler_below(_: Tx<Postgres>) {}
+
+    mod deeper {
+        pub(super) use super::WithTransactions as State;
+    }
+
+    #[idempotent(scope = "global")]
+    #[debug_handler(state = deeper::State,)]
+    pub(super) async fn with_state(_: Attempt) {}
+
+    mod once {
+        use super::{debug_handler, idempotent};
+
+        #[idempotent(scope = "global")]
+        #[debug_handler(state = super::WithTransactions)]
+        pub(super) async fn without_arguments() {}
+    }
+
+    pub(super) fn routes() -> axum::Router<WithTransactions> {
+        axum::Router::new().route("/", axum::routing::post(once::without_arguments))
+    }
+}
+
+#[tracing::instrument(skip_all)]
+#[idempotent(scope = "global")]
+async fn instrument_above_with_tx(tx: Tx<Postgres>, body: String) -> String {
+    drop(tx);
+    body
+}
+
+#[idempotent(scope = "global")]
+#[tracing::instrument(skip(tx), fields(name = body), err)]
+async fn instrument_below_with_tx(mut tx: Tx<Postgres>, body: String) -> Result<(), Failure> {
+    sqlx::query("SELECT 1").execute(&mut *tx).await.map(drop)?;
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Failure(sqlx::Error);
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl axum::response::IntoResponse for Failure {
+    fn into_response(self) -> axum::response::Response {
+        ().into_response()
+    }
+}
+
+/// Documented.
+#[utoipa::path(post, path = "/payments", responses((status = 200, body = String)))]
+#[tracing::instrument(skip_all)]
+#[idempotent(scope = "body")]
+#[axum::debug_handler(state = WithTransactions)]
+async fn all_with_tx(tx: Tx<Postgres>, body: String) -> String {
+    drop(tx);
     body
 }
 
@@ -80,5 +171,14 @@ fn main() {
         .route("/8", post(conditionally))
         .route("/9", post(by_its_path))
         .route("/10", post(others_below));
+    let _: Router<WithTransactions> = Router::new()
+        .route("/1", post(debug_handler_below_with_tx))
+        .route("/2", post(imported::debug_handler_below))
+        .route("/3", post(imported::with_state))
+        .route("/4", post(instrument_above_with_tx))
+        .route("/5", post(instrument_below_with_tx))
+        .merge(imported::routes());
+    let _ = utoipa_axum::routes!(all_with_tx)
+        as utoipa_axum::router::UtoipaMethodRouter<WithTransactions>;
     let _ = utoipa_axum::routes!(utoipa_above) as utoipa_axum::router::UtoipaMethodRouter<AppState>;
 }

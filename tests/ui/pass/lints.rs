@@ -34,7 +34,7 @@ use axum::{
     extract::{FromRef, Path, State},
     routing::post,
 };
-use idem::{Attempt, Idem, Scope, idempotent};
+use idem::{Attempt, Idem, Scope, Tx, idempotent};
 
 /// The state.
 #[derive(Clone, Debug, FromRef)]
@@ -123,7 +123,40 @@ async fn must_use() -> &'static str {
 /// Documented.
 #[deprecated = "use another"]
 #[idempotent(scope = "global")]
+#[axum::debug_handler(state = AppState)]
 pub async fn deprecated() {}
+
+/// The state of those that take a transaction.
+#[derive(Clone, Debug, FromRef)]
+pub struct WithTransactions {
+    idem: Idem<sqlx::Postgres>,
+}
+
+#[idempotent(scope = "global")]
+async fn transaction(mut tx: Tx<sqlx::Postgres>, body: String) -> Result<(), String> {
+    let query = sqlx::query(sqlx::AssertSqlSafe(body)).execute(&mut *tx);
+    query.await.map(drop).map_err(|error| error.to_string())
+}
+
+#[idempotent(scope = "user.id", retries = 3, isolation = "serializable", lock_timeout = "1s")]
+async fn repeated(Extension(user): Extension<User>, _: Attempt, tx: Tx<sqlx::Postgres>) {
+    drop(tx);
+}
+
+/// Documented.
+#[idempotent(scope = "global", required = false, commit_on_error = true)]
+#[axum::debug_handler(state = WithTransactions)]
+pub async fn public_transaction(_: Option<Attempt>, _: Tx<sqlx::Postgres>) -> &'static str {
+    "ok"
+}
+
+/// Documented.
+pub fn routes_with_transactions() -> Router<WithTransactions> {
+    Router::new()
+        .route("/1", post(transaction))
+        .route("/2", post(repeated))
+        .route("/3", post(public_transaction))
+}
 
 /// Documented.
 pub mod module {
@@ -177,5 +210,6 @@ pub fn routes() -> Router<AppState> {
 
 fn main() {
     drop(routes());
+    drop(routes_with_transactions());
     drop([Owner::User(User { id: 1, name: String::new() }), Owner::Nobody]);
 }

@@ -3,7 +3,7 @@
 #![no_implicit_prelude]
 
 use ::axum::extract::Path;
-use ::idem::{Attempt, Idem, Scope, idempotent};
+use ::idem::{Attempt, Idem, Scope, Tx, idempotent};
 
 #[derive(Scope)]
 struct Org(u64);
@@ -53,7 +53,19 @@ fn owner(id: u64) -> Owner {
 #[idempotent(scope = "global", required = false, fingerprint = "none")]
 async fn optional(_: ::std::option::Option<Attempt>) {}
 
+#[idempotent(scope = "id", retries = 2, isolation = "serializable", commit_on_error = true)]
+#[::axum::debug_handler(state = Idem<::sqlx::Postgres>)]
+async fn transaction(Path(id): Path<u64>, tx: Tx<::sqlx::Postgres>) {
+    ::std::mem::drop((id, tx));
+}
+
+#[idempotent(scope = "global")]
+async fn transaction_that_runs_once(_: Tx<::sqlx::Postgres>) {}
+
 fn main() {
+    let _: ::axum::Router<Idem<::sqlx::Postgres>> = ::axum::Router::new()
+        .route("/1", ::axum::routing::post(transaction))
+        .route("/2", ::axum::routing::post(transaction_that_runs_once));
     let _: ::axum::Router<Idem> = ::axum::Router::new()
         .route("/1", ::axum::routing::post(nothing))
         .route("/2", ::axum::routing::post(everything))
