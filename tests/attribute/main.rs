@@ -12,4 +12,6 @@ mod returns;
 mod scopes;
 mod stacking;
 mod support;
+#[cfg(feature = "sqlite")]
+mod transactions;
 mod unguarded;
