@@ -130,8 +130,8 @@ pub use idem_macros::Scope;
 ///
 /// - `commit_on_error`, default `false`: `true` commits final answers from 400 on, too.
 /// - `retries`, default none: how many times the handler runs again when its transaction met another
-///   one (serialization failure, deadlock). All its arguments must be `Clone`. Without it, or after
-///   that many, the client gets a 503 and may retry.
+///   one (serialization failure, deadlock). All its arguments must be `Clone`, or a `Path` of what is.
+///   Without it, or after that many, the client gets a 503 and may retry.
 /// - `isolation`, default the connection's own: `"read committed"`, `"repeatable read"` or
 ///   `"serializable"`. Postgres only, like the timeouts that follow.
 /// - `lock_timeout`, `statement_timeout`, default the connection's own: how long a statement of the
