@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::LOCATION};
 use idem_core::{
-    Claim, Claimed, FingerprintBuilder, IdempotencyKey, KeyFormat, Owner, RecordId, Recover,
-    ScopeValue, StoredResponse,
+    Begin, Begun, Claim, Claimed, Ended, FingerprintBuilder, IdempotencyKey, Isolation, KeyFormat,
+    OpenTransaction, Owner, RecordId, Recorded, Recover, ScopeValue, Store, StoreError,
+    StoredResponse, TransactionSettings,
 };
 
 pub(crate) const TTL: Duration = Duration::from_hours(24);
@@ -42,4 +43,68 @@ pub(crate) fn response(body: &'static str) -> StoredResponse {
 
 pub(crate) fn is_won(claimed: &Claimed) -> bool {
     matches!(claimed, Claimed::Won { .. })
+}
+
+/// What a new attempt at a record asks for.
+pub(crate) fn begin_of(key: &str, isolation: Option<Isolation>) -> Begin {
+    let Claim { owner, fingerprint, .. } = claim(key);
+    let settings = TransactionSettings {
+        isolation,
+        lock_timeout: None,
+        statement_timeout: None,
+        idle_timeout: Duration::from_mins(1),
+    };
+    Begin { owner, fingerprint, settings }
+}
+
+/// Begins an execution that nobody is in the way of.
+pub(crate) async fn begun(store: &impl Store, key: &str) -> Box<dyn OpenTransaction> {
+    match store.begin(&begin_of(key, None)).await.unwrap() {
+        Begun::Won { transaction, .. } => transaction,
+        refused @ Begun::Refused(_) => panic!("{refused:?}"),
+    }
+}
+
+/// How an execution is to end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum End {
+    Commit,
+    Reject,
+    RollBack,
+}
+
+pub(crate) const ENDS: [End; 3] = [End::Commit, End::Reject, End::RollBack];
+
+impl End {
+    pub(crate) async fn of(
+        self,
+        transaction: Box<dyn OpenTransaction>,
+        body: &'static str,
+    ) -> Result<Ended, StoreError> {
+        let response = response(body);
+        let recorded = Recorded { response: &response, ttl: TTL };
+        match self {
+            Self::Commit => transaction.commit(Some(recorded)).await,
+            Self::Reject => transaction.reject(recorded).await,
+            Self::RollBack => transaction.roll_back().await,
+        }
+    }
+
+    pub(crate) fn records(self) -> bool {
+        self != Self::RollBack
+    }
+}
+
+/// The answer that is recorded.
+pub(crate) async fn recorded(store: &impl Store, key: &str) -> Option<String> {
+    match store.begin(&begin_of(key, None)).await.unwrap() {
+        Begun::Refused(Claimed::Completed(response)) => {
+            Some(String::from_utf8(response.body.unwrap().to_vec()).unwrap())
+        }
+        Begun::Refused(other) => panic!("{other:?}"),
+        Begun::Won { transaction, .. } => {
+            transaction.roll_back().await.unwrap();
+            None
+        }
+    }
 }

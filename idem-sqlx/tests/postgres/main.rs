@@ -13,6 +13,7 @@ mod isolation;
 mod operators;
 mod setup;
 mod statements;
+mod transactions;
 
 mod conformance {
     idem_testkit::conformance!(crate::database::Database::fresh().await);

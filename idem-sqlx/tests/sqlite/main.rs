@@ -9,6 +9,7 @@ mod concurrency;
 mod damage;
 mod file;
 mod setup;
+mod transactions;
 
 mod conformance {
     idem_testkit::conformance!(crate::file::File::fresh().await);
