@@ -101,6 +101,43 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_until_somebody_can() {
     }
 }
 
+/// Until then it is not to be told from one that did not arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_still_going_on_is_waited_for() {
+    let (service, proxy) = proxied_service().await;
+    let slow_commit = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
+        CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION wait()";
+    sqlx::raw_sql(slow_commit).execute(&service.pool).await.unwrap();
+    sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&service.pool).await.unwrap();
+    let mut blocker = service.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(42)").execute(&mut *blocker).await.unwrap();
+    proxy.on_commit(Fault::CutLater);
+    let first = service.sending(&router(), "k");
+    let is_blocked = "SELECT count(*) > 0 FROM pg_stat_activity
+        WHERE datname = current_database() AND query = 'COMMIT' AND wait_event_type = 'Lock'";
+    eventually(async || {
+        sqlx::query_scalar(is_blocked).fetch_one(&service.pool).await.unwrap_or(false)
+    })
+    .await;
+    proxy.cut();
+    // The engine asks whether it is over, again and again, and does not answer.
+    let asked = "SELECT coalesce(sum(calls), 0) > 1 FROM pg_stat_statements
+        WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND query LIKE 'SELECT pg_try_advisory_xact_lock%'";
+    eventually(async || {
+        let asked = sqlx::query_scalar(asked).fetch_one(&service.pool);
+        first.is_finished() || asked.await.unwrap()
+    })
+    .await;
+    assert!(!first.is_finished());
+    blocker.rollback().await.unwrap();
+    let first = patiently(first).await.unwrap();
+    assert_eq!((first.status, &*first.body), (StatusCode::CREATED, "run 1"));
+    assert_eq!(counts(&service).await, (1, 1, 1));
+}
+
 /// The connection stays open, so that only the store timeout ends the waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_does_not_come_is_unknown_and_a_retry_finds_it_out() {
@@ -181,7 +218,9 @@ async fn stops(
     match last.as_str() {
         "nothing" => {}
         "rejects" => return Ok((StatusCode::UNPROCESSABLE_ENTITY, format!("no, {run}"))),
-        _ => drop(sqlx::query("SELECT 1").execute(&mut *tx).await?),
+        _ => {
+            sqlx::query("SELECT 1").execute(&mut *tx).await?;
+        }
     }
     Ok((StatusCode::CREATED, format!("run {run}")))
 }

@@ -14,7 +14,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Mutex, watch},
+    sync::{Mutex, Notify, watch},
 };
 
 /// What happens at the next `COMMIT`.
@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     CutBefore,
     /// The server commits, and the connection is cut before its answer.
     CutAfter,
+    /// The server is told to commit, and the connection is cut when the test says so.
+    CutLater,
     /// The server commits, and its answer does not come. The connection stays.
     Silence,
 }
@@ -42,6 +44,7 @@ struct Plan {
     next: std::sync::Mutex<Option<(Fault, bool)>>,
     faults: AtomicUsize,
     is_up: watch::Sender<bool>,
+    cut: Notify,
 }
 
 impl Proxy {
@@ -53,6 +56,7 @@ impl Proxy {
             next: std::sync::Mutex::default(),
             faults: AtomicUsize::new(0),
             is_up: watch::Sender::new(true),
+            cut: Notify::new(),
         });
         let accepting = tokio::spawn({
             let plan = Arc::clone(&plan);
@@ -75,6 +79,11 @@ impl Proxy {
     /// From the fault on, all connections are cut, and new ones are refused.
     pub(crate) fn on_commit_and_down(&self, fault: Fault) {
         *self.plan.next.lock().unwrap() = Some((fault, true));
+    }
+
+    /// Cuts the connection of a [`Fault::CutLater`].
+    pub(crate) fn cut(&self) {
+        self.plan.cut.notify_one();
     }
 
     pub(crate) fn up(&self) {
@@ -156,10 +165,16 @@ async fn ask(
         let _silence = answers.lock().await;
         if !matches!(fault, Fault::CutBefore) {
             server.write_all(&message).await?;
-            // The answer comes after the commit.
-            let mut lost = [0; 1024];
-            while server.as_ref().try_read(&mut lost).is_err() {
-                server.as_ref().readable().await?;
+        }
+        match fault {
+            Fault::CutBefore => {}
+            Fault::CutLater => plan.cut.notified().await,
+            Fault::CutAfter | Fault::Silence => {
+                // The answer comes after the commit.
+                let mut lost = [0; 1024];
+                while server.as_ref().try_read(&mut lost).is_err() {
+                    server.as_ref().readable().await?;
+                }
             }
         }
         if then_down {
