@@ -63,7 +63,7 @@ impl Runs {
 }
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Holds handlers where they say so, until the test lets them go on. Handlers take it as an
 /// [`Extension`](axum::Extension).

@@ -163,7 +163,7 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
         for polls in 0.. {
             let key = format!("{end:?} {polls}");
             let begin = begin_of(&key, None);
-            let began = poll_up_to(polls, store.begin(&begin)).await.is_some();
+            let is_begun = poll_up_to(polls, store.begin(&begin)).await.is_some();
             check(&database, &pool).await;
             let mut transaction = patient_begin(&store, &key).await.expect("nothing is recorded");
             write(&mut transaction, &key).await;
@@ -188,7 +188,7 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
                 assert!(matches!(ended, Ok(Ended::Done)), "{ended:?}");
                 assert_eq!(is_recorded, end.records());
             }
-            if began && ended.is_some() {
+            if is_begun && ended.is_some() {
                 break;
             }
         }
@@ -197,7 +197,7 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
 
 /// `None` if the record is completed.
 async fn patient_begin(store: &PostgresStore, key: &str) -> Option<Box<dyn OpenTransaction>> {
-    let begun = timeout(Duration::from_secs(60), async {
+    let patient = timeout(Duration::from_mins(1), async {
         loop {
             match store.begin(&begin_of(key, None)).await.unwrap() {
                 Begun::Won { transaction, .. } => return Some(transaction),
@@ -207,5 +207,5 @@ async fn patient_begin(store: &PostgresStore, key: &str) -> Option<Box<dyn OpenT
             }
         }
     });
-    begun.await.expect("this takes too long")
+    patient.await.expect("this takes too long")
 }

@@ -118,7 +118,7 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
         for polls in 0.. {
             let key = format!("{end:?} {polls}");
             let begin = begin_of(&key, None);
-            let began = poll_up_to(polls, store.begin(&begin)).await.is_some();
+            let is_begun = poll_up_to(polls, store.begin(&begin)).await.is_some();
             check(&file, &store).await;
             let mut transaction = begun(&store, &key).await;
             write(&mut transaction, &key).await;
@@ -137,7 +137,7 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
                 assert!(matches!(ended, Ok(Ended::Done)), "{ended:?}");
                 assert_eq!(is_recorded, end.records());
             }
-            if began && ended.is_some() {
+            if is_begun && ended.is_some() {
                 break;
             }
         }
@@ -162,9 +162,9 @@ async fn who_begins_while_another_is_at_it_waits_and_sees_what_came_of_it() {
             polls += 1;
         }
         end.of(transaction, "done").await.unwrap();
-        let begun = waiting.await.unwrap();
-        assert_eq!(matches!(begun, Begun::Refused(_)), end.records(), "{begun:?}");
-        if let Begun::Won { transaction, .. } = begun {
+        let verdict = waiting.await.unwrap();
+        assert_eq!(matches!(verdict, Begun::Refused(_)), end.records(), "{verdict:?}");
+        if let Begun::Won { transaction, .. } = verdict {
             transaction.roll_back().await.unwrap();
         }
     }
