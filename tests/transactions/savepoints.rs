@@ -47,6 +47,39 @@ on_each_database! {
     }
 
     #[idempotent(scope = "global")]
+    async fn forgets(State(runs): State<Runs>, mut tx: Tx<Db>, status: String) -> StatusCode {
+        if runs.count() == 1 {
+            let mut savepoint = tx.begin().await.unwrap();
+            write(&mut savepoint, "forgotten").await;
+            std::mem::forget(savepoint);
+        }
+        write(&mut tx, "outside").await;
+        StatusCode::from_u16(status.parse().unwrap()).unwrap()
+    }
+
+    /// The driver would end the savepoint in place of the transaction.
+    #[tokio::test]
+    async fn a_savepoint_that_was_forgotten_loses_nothing_that_is_acknowledged() {
+        for status in ["201", "422", "503"] {
+            let service = service().await;
+            let router = Router::new().route("/notes", post(forgets));
+            let first = service.post(&router, "k", status).await;
+            if status == "201" {
+                assert_eq!(first.problem(), "not-committed");
+            } else {
+                assert_eq!(first.status.as_str(), status);
+            }
+            assert!(service.notes().await.is_empty());
+            for number in 0..10 {
+                let answer = service.post(&router, &number.to_string(), status).await;
+                assert_eq!(answer.status.as_str(), status, "{answer:?}");
+            }
+            let kept = if status == "201" { 10 } else { 0 };
+            assert_eq!(service.notes().await, vec!["outside"; kept]);
+        }
+    }
+
+    #[idempotent(scope = "global")]
     async fn is_impatient(State(runs): State<Runs>, mut tx: Tx<Db>) -> (StatusCode, String) {
         write(&mut tx, "before").await;
         if runs.count() == 1 {

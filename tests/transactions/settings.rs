@@ -165,8 +165,8 @@ async fn the_database_ends_a_transaction_whose_handler_is_idle_for_too_long() {
     .await;
     hold.release();
     let first = patiently(first).await.unwrap();
-    assert_eq!(first.status, StatusCode::INTERNAL_SERVER_ERROR, "{first:?}");
-    assert_eq!(first.problem(), "not-committed");
+    assert_eq!(first.status, StatusCode::SERVICE_UNAVAILABLE, "{first:?}");
+    assert_eq!(first.problem(), "store-unavailable");
     assert!(service.notes().await.is_empty());
     assert_eq!(service.records().await, 0);
     let retry = service.post(&router, "k", "201").await;

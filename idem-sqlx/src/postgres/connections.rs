@@ -105,15 +105,15 @@ impl Drop for Lent {
     }
 }
 
-/// Whether the connection failed and not the statement. Codes: class 08, connection exception, and
-/// 57P01 to 57P05, the server's reasons to end a session.
+/// Whether the connection failed and not the statement. Codes: class 08, connection exception, 57P01
+/// to 57P05, the server's reasons to end a session, and 25P03, that its transaction idled for too long.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|it| it.starts_with("08") || it.starts_with("57P0"))
-        }
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|it| it.starts_with("08") || it.starts_with("57P0") || it == "25P03"),
         _ => false,
     }
 }

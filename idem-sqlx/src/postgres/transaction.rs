@@ -8,8 +8,11 @@ use idem_core::{
 };
 use sha2::{Digest, Sha256};
 use sqlx::{
-    FromRow, Postgres, SqlSafeStr, SqlStr, Transaction, pool::PoolConnection, postgres::PgRow,
+    FromRow, Postgres, SqlSafeStr, SqlStr, Transaction,
+    pool::PoolConnection,
+    postgres::{PgRow, PgTransactionManager},
 };
+use sqlx_core::transaction::TransactionManager;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -194,6 +197,10 @@ impl Close<Postgres> for Ending {
         mut transaction: Transaction<'static, Postgres>,
         answer: Option<Answer>,
     ) -> Result<Ended, StoreError> {
+        if has_savepoint(&transaction) {
+            discard(transaction).await;
+            return Ok(Ended::Refused("the handler has forgotten a savepoint".into()));
+        }
         match self.write(&mut transaction, answer.as_ref()).await {
             Ok((Some(true), true)) => {}
             Ok((Some(true), false)) => {
@@ -218,6 +225,10 @@ impl Close<Postgres> for Ending {
     }
 
     async fn roll_back(&self, transaction: Transaction<'static, Postgres>) -> sqlx::Result<()> {
+        if has_savepoint(&transaction) {
+            discard(transaction).await;
+            return Ok(());
+        }
         transaction.rollback().await
     }
 
@@ -268,6 +279,19 @@ impl Ending {
         }
         Ok(Ended::Unknown)
     }
+}
+
+/// Whether the handler began a savepoint and forgot it: the driver would then end that savepoint in
+/// place of the transaction, and report success.
+fn has_savepoint(transaction: &Transaction<'static, Postgres>) -> bool {
+    PgTransactionManager::get_transaction_depth(transaction) > 1
+}
+
+/// Has the server end the session, because the driver cannot bring its connection in order again.
+async fn discard(mut transaction: Transaction<'static, Postgres>) {
+    let end = sqlx::raw_sql("SELECT pg_terminate_backend(pg_backend_pid())");
+    // It succeeds by failing.
+    let _ = end.execute(&mut *transaction).await;
 }
 
 /// What an error says that came before `COMMIT`, or instead of it: nothing was committed.
