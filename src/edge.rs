@@ -294,20 +294,21 @@ impl<T: IntoResponse> Respond for T {
     }
 }
 
-/// What a handler returned; `is_conflict` says whether it is an error that another run may not have.
-pub fn handled(answer: impl Respond, is_conflict: bool) -> Handled<Body> {
-    if is_conflict {
-        return Handled::Conflict;
-    }
+/// What a handler returned. In a transaction it may be an error that another run does not have, which
+/// `is_conflict` says of its sources.
+pub fn handled(endpoint: &Endpoint, answer: impl Respond, is_conflict: bool) -> Handled<Body> {
     let response = answer.respond();
-    if response.extensions().get::<TransactionConflict>().is_some() {
-        return Handled::Conflict;
+    let is_marked = response.extensions().get::<TransactionConflict>().is_some();
+    if endpoint.is_transactional() && (is_conflict || is_marked) {
+        Handled::Conflict
+    } else {
+        Handled::Answered(response)
     }
-    Handled::Answered(response)
 }
 
 /// Marks a response of a handler in a transaction: it failed because its transaction met another
-/// one, and may be run again. Put it into the response's extensions.
+/// one, and may be run again. Put it into the response's extensions. Without a transaction it means
+/// nothing.
 ///
 /// Errors that implement [`std::error::Error`] and have the `sqlx` error among their
 /// [sources](std::error::Error::source) need no mark.

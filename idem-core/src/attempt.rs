@@ -22,7 +22,8 @@ impl Attempt {
     }
 
     /// Grows with each claim of this record, so that a system which remembers the highest fence it
-    /// has seen can refuse a late writer.
+    /// has seen can refuse a late writer. In a transaction it grows from commit to commit: an
+    /// execution that was rolled back may have had the fence of the next one.
     pub const fn fence(&self) -> i64 {
         self.fence.get()
     }

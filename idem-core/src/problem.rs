@@ -42,12 +42,15 @@ pub enum Problem {
     OutcomeUnknown,
     /// 409: the request was executed, but its answer was too large or streamed and was not kept.
     ResponseNotKept,
-    /// 503: the store cannot answer; the request had no effect.
+    /// 503: the store cannot answer; the request had no effect in it.
     StoreUnavailable,
     /// 503: the transaction met another one and was rolled back.
     TransactionConflict,
     /// 503: the database did not say whether the transaction was committed.
-    CommitUnknown,
+    CommitUnknown {
+        /// Whether the request has a key, so that it may be sent again to find out.
+        has_key: bool,
+    },
     /// 500: the transaction was not committed, because a statement of the handler had failed or the
     /// database refused to.
     NotCommitted,
@@ -76,7 +79,7 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Mismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::InFlight | Self::OutcomeUnknown | Self::ResponseNotKept => StatusCode::CONFLICT,
-            Self::StoreUnavailable | Self::TransactionConflict | Self::CommitUnknown => {
+            Self::StoreUnavailable | Self::TransactionConflict | Self::CommitUnknown { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::HandlerPanicked { .. }
@@ -101,7 +104,7 @@ impl Problem {
             Self::ResponseNotKept => "response-not-kept",
             Self::StoreUnavailable => "store-unavailable",
             Self::TransactionConflict => "transaction-conflict",
-            Self::CommitUnknown => "commit-unknown",
+            Self::CommitUnknown { .. } => "commit-unknown",
             Self::NotCommitted => "not-committed",
             Self::TransactionEnded => "transaction-ended",
             Self::TransactionEscaped => "transaction-escaped",
@@ -129,7 +132,7 @@ impl Problem {
             Self::ResponseNotKept => "Response not kept",
             Self::StoreUnavailable => "Idempotency store unavailable",
             Self::TransactionConflict => "Transaction conflict",
-            Self::CommitUnknown => "Commit not confirmed",
+            Self::CommitUnknown { .. } => "Commit not confirmed",
             Self::HandlerPanicked { .. }
             | Self::NotCommitted
             | Self::TransactionEnded
@@ -165,15 +168,22 @@ impl Problem {
             Self::ResponseNotKept => "The request with this key was executed once and is not \
                                       executed again; its answer was not kept."
                 .into(),
-            Self::StoreUnavailable => "Whether this request is a duplicate cannot be told right \
-                                       now, so it had no effect. Retry with the same key."
+            Self::StoreUnavailable => "The database that tells duplicates apart did not answer, so \
+                                       this request had no effect in it. Retry with the same key."
                 .into(),
             Self::TransactionConflict => "The request met another one that works on the same \
-                                          data, and had no effect. Retry with the same key."
+                                          data, and had no effect. Send it again, unchanged."
                 .into(),
-            Self::CommitUnknown => "Whether the request had its effect cannot be told right now. \
-                                    Retry with the same key to find out."
-                .into(),
+            Self::CommitUnknown { has_key: true } => {
+                "Whether the request had its effect cannot be told right now. Retry with the same key \
+                 to find out."
+                    .into()
+            }
+            Self::CommitUnknown { has_key: false } => {
+                "Whether the request had its effect cannot be told. It had no key by which a retry \
+                 would be recognised."
+                    .into()
+            }
             Self::NotCommitted => "The request failed unexpectedly and had no effect. It may be \
                                    retried with the same key."
                 .into(),
@@ -208,7 +218,7 @@ impl Problem {
             Self::InFlight
                 | Self::StoreUnavailable
                 | Self::TransactionConflict
-                | Self::CommitUnknown
+                | Self::CommitUnknown { has_key: true }
         )
     }
 }

@@ -86,7 +86,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`claim`](Self::claim); a claim that is won writes nothing, and lets others see that the
     /// record is [in flight](Claimed::InFlight) for as long as the transaction is open.
     ///
-    /// A store whose [`Database`](Self::Database) is not [`NoTransactions`] implements it.
+    /// A store whose [`Database`](Self::Database) is not [`NoTransactions`] implements it. Handlers take
+    /// what it lends as a `Tx`, which only the stores of `idem-sqlx` make: others pass theirs on.
     ///
     /// # Errors
     ///
@@ -257,7 +258,7 @@ pub struct Begin {
 pub enum Begun {
     /// The request runs, in this transaction.
     Won {
-        /// Grows with each claim.
+        /// Grows from commit to commit.
         fence: Fence,
         /// Executions so far that left a trace, and this one.
         number: u32,

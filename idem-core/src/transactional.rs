@@ -157,6 +157,26 @@ impl Engine {
         F: FnMut(Granted) -> Fut,
         Fut: Future<Output = Handled<B>>,
     {
+        let mut runs_left = endpoint.retries.saturating_add(1);
+        loop {
+            runs_left -= 1;
+            match self.run_once_unguarded(endpoint, &mut execute).await? {
+                Ran::Over(answer) => return answer,
+                Ran::Conflict | Ran::Superseded if runs_left > 0 => sleep(pause()).await,
+                Ran::Conflict | Ran::Superseded => return Err(Problem::TransactionConflict),
+            }
+        }
+    }
+
+    async fn run_once_unguarded<B, F, Fut>(
+        &self,
+        endpoint: &Endpoint,
+        execute: &mut F,
+    ) -> Result<Ran<B>, Problem>
+    where
+        F: FnMut(Granted) -> Fut,
+        Fut: Future<Output = Handled<B>>,
+    {
         const OPERATION: &str = "a request without a key";
         let settings = endpoint.transaction(&self.defaults);
         let begun = self.store.within(self.store.store.begin_unguarded(&settings)).await;
@@ -174,10 +194,7 @@ impl Engine {
             Ok(Handled::Conflict) => (Close::RollBack, Ran::Conflict),
             Err(_) => (Close::RollBack, panicked(OPERATION).into()),
         };
-        match self.close(transaction, close, Duration::ZERO, ran, OPERATION).await {
-            Ran::Over(answer) => answer,
-            Ran::Conflict | Ran::Superseded => Err(Problem::TransactionConflict),
-        }
+        Ok(self.close(transaction, close, Duration::ZERO, ran, OPERATION).await)
     }
 
     /// Ends the transaction, and says what its end makes of the handler's answer.
@@ -189,6 +206,7 @@ impl Engine {
         mut ran: Ran<B>,
         operation: &str,
     ) -> Ran<B> {
+        let has_key = !matches!(close, Close::Commit(None));
         let ended = match &close {
             Close::Commit(record) => {
                 let record = record.as_ref().map(|response| Recorded { response, ttl });
@@ -231,13 +249,21 @@ impl Engine {
                 tracing::error!(operation, error = &*error as &dyn Error, "nothing was committed");
                 Problem::NotCommitted.into()
             }
-            Ok(Ended::Unknown) => commit_unknown(operation),
+            Ok(Ended::Unknown) => commit_unknown(operation, has_key),
             // A database that fails meanwhile rolls back, too.
             Err(_) if matches!(close, Close::RollBack) => ran,
             Err(StoreError::Timeout(_)) if matches!(close, Close::Commit(_)) => {
-                commit_unknown(operation)
+                commit_unknown(operation, has_key)
             }
-            Err(error) => refused(operation, &error).into(),
+            Err(error) => {
+                let error = &error as &dyn Error;
+                tracing::error!(
+                    operation,
+                    error,
+                    "the database failed: an execution was rolled back"
+                );
+                Problem::StoreUnavailable.into()
+            }
         }
     }
 }
@@ -247,9 +273,9 @@ fn commits(status: StatusCode, endpoint: &Endpoint) -> bool {
     status.as_u16() < 400 || endpoint.commit_on_error
 }
 
-fn commit_unknown<B>(operation: &str) -> Ran<B> {
+fn commit_unknown<B>(operation: &str, has_key: bool) -> Ran<B> {
     tracing::error!(operation, "the database did not say whether a transaction was committed");
-    Problem::CommitUnknown.into()
+    Problem::CommitUnknown { has_key }.into()
 }
 
 fn panicked(operation: &str) -> Problem {

@@ -114,7 +114,7 @@ fn answer(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     };
     let returned = Ident::new("__idem_returned", at_return);
     let conflict = Ident::new("conflict", local());
-    let answered = quote_spanned!(at_return=> ::idem::__private::handled(#returned, #conflict));
+    let answered = quote_spanned!(at_return=> ::idem::__private::handled(&__IDEM_ENDPOINT, #returned, #conflict));
     let at_name = local().located_at(handler.sig.ident.span());
     let (keep, next) = if spec.options.retries.is_some() {
         let copies = arguments.iter().map(Argument::repeat);
@@ -133,8 +133,7 @@ fn answer(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
                 let #conflict = {
                     #[allow(unused_imports, reason = "only one of them is found")]
                     use ::idem::__private::{SeesConflict as _, SeesNothing as _};
-                    __IDEM_ENDPOINT.is_transactional()
-                        && (&&::idem::__private::Returned(&#returned)).is_conflict()
+                    (&&::idem::__private::Returned(&#returned)).is_conflict()
                 };
                 #answered
             }

@@ -62,6 +62,32 @@ impl From<sqlx::Error> for SetupError {
     }
 }
 
+/// Why a database refused to write or to commit, without what it said: that may quote what a client
+/// sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the database refused with code {code}{}", of(constraint.as_deref()))]
+    Database { code: String, constraint: Option<String> },
+    #[error("the driver refused")]
+    Driver,
+}
+
+fn of(constraint: Option<&str>) -> String {
+    constraint.map(|it| format!(", because of the constraint {it:?}")).unwrap_or_default()
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => Self::Database {
+                code: error.code().unwrap_or_default().into_owned(),
+                constraint: error.constraint().map(str::to_owned),
+            },
+            _ => Self::Driver,
+        }
+    }
+}
+
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::ColumnDecode { .. } => {

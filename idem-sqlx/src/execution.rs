@@ -27,10 +27,11 @@ pub(crate) trait Close<DB: Database>: fmt::Debug + Send + Sync + 'static {
         answer: Option<Answer>,
     ) -> Result<Ended, StoreError>;
 
-    /// Rolls back, whatever the handler did.
-    async fn roll_back(&self, transaction: Transaction<'static, DB>) -> sqlx::Result<()>;
+    /// Rolls back, and says whether that was still possible.
+    async fn roll_back(&self, transaction: Transaction<'static, DB>) -> sqlx::Result<Ended>;
 
-    /// Writes the record of an answer in a transaction of its own; says whether it was the first.
+    /// Writes the record of an answer in a transaction of its own; says whether the record is this
+    /// one.
     async fn record(&self, answer: &Answer) -> Result<bool, StoreError>;
 }
 
@@ -77,8 +78,7 @@ impl<DB: Database, C: Close<DB>> OpenTransaction for Open<DB, C> {
             Err(escaped) => return Ok(escaped),
         };
         let rolled_back = async move { self.close.roll_back(transaction).await };
-        undroppable(rolled_back).await.map_err(store_error)?;
-        Ok(Ended::Done)
+        undroppable(rolled_back).await.map_err(store_error)
     }
 }
 

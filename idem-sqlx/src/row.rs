@@ -23,6 +23,9 @@ pub(crate) type RecordRow =
 /// Id, operation, scope, key, attempt, fence, number, held for milliseconds.
 pub(crate) type HeldRow = (Vec<u8>, String, String, String, Uuid, i64, i32, i64);
 
+/// The verdict on a record that may be executed once more.
+pub(crate) const AGAIN: &str = "again";
+
 pub(crate) const IN_FLIGHT: i16 = 1;
 pub(crate) const COMPLETED: i16 = 2;
 pub(crate) const FAILED: i16 = 3;
@@ -49,7 +52,7 @@ pub(crate) fn claimed(row: ClaimRow) -> Result<Option<Claimed>, StoreError> {
         "mismatch" => Claimed::Mismatch,
         "in flight" => Claimed::InFlight,
         "held" => Claimed::Held,
-        "expired" | "again" => return Ok(None),
+        "expired" | AGAIN => return Ok(None),
         "version" => return Err(StoreError::UnknownVersion(version)),
         _ => return Err(StoreError::Damaged("the state is unknown")),
     }))

@@ -336,3 +336,35 @@ async fn a_restart_between_two_requests_goes_unnoticed() {
         }
     }
 }
+
+/// A final error, streamed or not, with a header that is not recorded.
+#[idempotent(scope = "global")]
+async fn rejects(State(runs): State<Runs>, mut tx: Tx<Postgres>, body: String) -> Response {
+    sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
+    let text = format!("no, {}", runs.count());
+    let body = if body == "streamed" {
+        let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>(text)]);
+        axum::body::Body::from_stream(chunks)
+    } else {
+        text.into()
+    };
+    (StatusCode::UNPROCESSABLE_ENTITY, [("set-cookie", "a=b")], body).into_response()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_final_error_whose_record_was_written_twice_is_answered_as_the_first() {
+    for body in ["whole", "streamed"] {
+        let (service, proxy) = proxied_service().await;
+        let router = Router::new().route("/notes", post(rejects));
+        proxy.on_record(Fault::CutAfter);
+        let first = patiently(service.post(&router, "k", body)).await;
+        assert_eq!(proxy.faults(), 1);
+        assert_eq!(first.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {first:?}");
+        assert_eq!(first.body, "no, 1");
+        assert!(!first.is_replay() && first.headers.contains_key("set-cookie"));
+        assert_eq!(counts(&service).await, (0, 1, 1));
+        let again = patiently(service.post(&router, "k", body)).await;
+        assert!(again.is_replay() || again.problem() == "response-not-kept");
+        assert_eq!(counts(&service).await, (0, 1, 1));
+    }
+}

@@ -376,3 +376,72 @@ async fn of_two_that_lock_each_other_out_one_is_rolled_back_and_may_retry() {
     assert_eq!(service.notes().await, ["ann", "bob"]);
     assert_eq!((service.records().await, service.runs.so_far()), (2, 3));
 }
+
+#[idempotent(scope = "global", isolation = "serializable")]
+async fn strange(Extension(hold): Extension<Hold>, _tx: Tx<Postgres>) -> StatusCode {
+    hold.here().await;
+    StatusCode::CREATED
+}
+
+/// A transaction that reads the table of records would conflict with whoever writes another record.
+#[tokio::test]
+async fn serializable_requests_that_share_nothing_do_not_meet_in_our_table() {
+    let service = service().await;
+    let hold = Hold::new();
+    let router = Router::new().route("/notes", post(strange)).layer(Extension(hold.clone()));
+    let requests: Vec<_> = (0..4)
+        .map(|number| {
+            let (service, router) = (service.clone(), router.clone());
+            tokio::spawn(async move { service.send(&router, &number.to_string()).await })
+        })
+        .collect();
+    for _ in &requests {
+        hold.arrival().await;
+    }
+    for _ in &requests {
+        hold.release();
+    }
+    for request in requests {
+        assert_eq!(patiently(request).await.unwrap().status, StatusCode::CREATED);
+    }
+    for number in 0..4 {
+        assert!(service.send(&router, &number.to_string()).await.is_replay());
+    }
+}
+
+#[idempotent(scope = "global", required = false, retries = 2)]
+async fn conflicts_once(State(runs): State<Runs>, mut tx: Tx<Postgres>) -> Response {
+    sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
+    let mut response = StatusCode::CREATED.into_response();
+    if runs.count() == 1 {
+        response.extensions_mut().insert(TransactionConflict);
+    }
+    response
+}
+
+#[tokio::test]
+async fn a_request_without_a_key_runs_again_too() {
+    let service = service().await;
+    let router = Router::new().route("/notes", post(conflicts_once));
+    let request = http::Request::post("/notes").body("".into()).unwrap();
+    assert_eq!(service.send_request(&router, request).await.status, StatusCode::CREATED);
+    assert_eq!((service.notes().await.len(), service.runs.so_far()), (1, 2));
+}
+
+#[idempotent(scope = "global")]
+async fn leased(State(runs): State<Runs>) -> Response {
+    let mut response = (StatusCode::CONFLICT, runs.count().to_string()).into_response();
+    response.extensions_mut().insert(TransactionConflict);
+    response
+}
+
+/// What a handler without a `Tx` did, nobody rolls back.
+#[tokio::test]
+async fn without_a_transaction_the_mark_means_nothing() {
+    let service = service().await;
+    let router = Router::new().route("/notes", post(leased));
+    assert_eq!(service.send(&router, "k").await.body, "1");
+    let again = service.send(&router, "k").await;
+    assert!(again.is_replay());
+    assert_eq!((again.status, &*again.body), (StatusCode::CONFLICT, "1"));
+}

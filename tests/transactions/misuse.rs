@@ -2,6 +2,7 @@
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use idem::{Tx, idempotent};
+use sqlx::Connection;
 
 use crate::support::{Runs, Service, on_each_database};
 
@@ -60,6 +61,43 @@ on_each_database! {
             let request = request.body("SELECT 1".into()).unwrap();
             assert_eq!(service.send_request(&router, request).await.body, "done");
             assert_eq!(service.notes().await.len(), left + 1, "{statements}");
+        }
+    }
+
+    /// `<how it ends the transaction>, <how it answers>`
+    #[idempotent(scope = "global")]
+    async fn ends_and_fails(State(runs): State<Runs>, mut tx: Tx<Db>, body: String) -> StatusCode {
+        runs.count();
+        let (how, answer) = body.split_once(", ").unwrap();
+        if how == "nested" {
+            // The driver takes back what it did not begin, which is everything.
+            tx.begin_with("BEGIN").await.map(drop).unwrap_err();
+        } else {
+            let statements = how.to_owned();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut *tx).await.unwrap();
+        }
+        sqlx::query("INSERT INTO notes VALUES ('apart')").execute(&mut *tx).await.unwrap();
+        assert_ne!(answer, "panic", "on purpose");
+        StatusCode::from_u16(answer.parse().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_ends_its_transaction_and_fails_is_not_believed_either() {
+        for how in ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "nested"] {
+            for answer in ["201", "422", "503", "panic"] {
+                let service = service().await;
+                let router = Router::new().route("/notes", post(ends_and_fails));
+                let body = format!("{how}, {answer}");
+                let first = service.post(&router, "k", body.clone()).await;
+                assert_eq!(first.status, StatusCode::INTERNAL_SERVER_ERROR, "{body}");
+                assert_eq!(first.problem(), "transaction-ended", "{body}");
+                assert_eq!(service.records().await, 0, "{body}");
+                // The connections are in order again.
+                for number in 0..6 {
+                    let answer = service.post(&router, &number.to_string(), body.clone()).await;
+                    assert_eq!(answer.problem(), "transaction-ended", "{body}");
+                }
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! A wire between an engine and its server that can be cut at a commit.
+//! A wire between an engine and its server that can be cut at a commit, or at a record.
 
 use std::{
     net::Ipv4Addr,
@@ -17,12 +17,21 @@ use tokio::{
     sync::{Mutex, Notify, watch},
 };
 
-/// What happens at the next `COMMIT`.
+/// Where a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum At {
+    /// At the next `COMMIT`.
+    Commit,
+    /// At the next execution of the statement that writes a record.
+    Record,
+}
+
+/// What happens there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     /// It does not reach the server, and the connection is cut.
     CutBefore,
-    /// The server commits, and the connection is cut before its answer.
+    /// The server does it, and the connection is cut before its answer.
     CutAfter,
     /// The server is told to commit, and the connection is cut when the test says so.
     CutLater,
@@ -41,7 +50,7 @@ pub(crate) struct Proxy {
 #[derive(Debug)]
 struct Plan {
     /// The next fault, and whether nobody gets through from then on.
-    next: std::sync::Mutex<Option<(Fault, bool)>>,
+    next: std::sync::Mutex<Option<(At, Fault, bool)>>,
     faults: AtomicUsize,
     is_up: watch::Sender<bool>,
     cut: Notify,
@@ -73,12 +82,16 @@ impl Proxy {
     }
 
     pub(crate) fn on_commit(&self, fault: Fault) {
-        *self.plan.next.lock().unwrap() = Some((fault, false));
+        *self.plan.next.lock().unwrap() = Some((At::Commit, fault, false));
+    }
+
+    pub(crate) fn on_record(&self, fault: Fault) {
+        *self.plan.next.lock().unwrap() = Some((At::Record, fault, false));
     }
 
     /// From the fault on, all connections are cut, and new ones are refused.
     pub(crate) fn on_commit_and_down(&self, fault: Fault) {
-        *self.plan.next.lock().unwrap() = Some((fault, true));
+        *self.plan.next.lock().unwrap() = Some((At::Commit, fault, true));
     }
 
     /// Cuts the connection of a [`Fault::CutLater`].
@@ -144,6 +157,7 @@ async fn ask(
     answers: &Mutex<()>,
 ) -> std::io::Result<()> {
     let mut is_first = true;
+    let (mut prepares_record, mut executes_record) = (false, false);
     loop {
         let mut message = Vec::new();
         if !is_first {
@@ -155,9 +169,19 @@ async fn ask(
         let head = message.len();
         message.resize(head + length as usize - 4, 0);
         client.read_exact(&mut message[head..]).await?;
-        let is_commit = message[0] == b'Q' && message[head..].starts_with(b"COMMIT");
-        let fault = if is_commit { plan.next.lock().unwrap().take() } else { None };
-        let Some((fault, then_down)) = fault else {
+        // Prepared, executed, and then the server is asked to answer.
+        match message[0] {
+            b'P' => prepares_record = message[head..].windows(11).any(|it| it == b"written AS "),
+            b'E' => executes_record = prepares_record,
+            _ => {}
+        }
+        let at = match message[0] {
+            b'Q' if message[head..].starts_with(b"COMMIT") => Some(At::Commit),
+            b'S' if executes_record => Some(At::Record),
+            _ => None,
+        };
+        let fault = plan.next.lock().unwrap().take_if(|(place, ..)| Some(*place) == at);
+        let Some((_, fault, then_down)) = fault else {
             server.write_all(&message).await?;
             continue;
         };

@@ -124,7 +124,7 @@ async fn a_replay_costs_one_statement_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_final_error_costs_a_rollback_and_one_statement_more() {
+async fn a_final_error_costs_a_rollback_a_look_at_the_mark_and_its_record() {
     let (service, _turn) = counted_service().await;
     let invalid = service.post(&router(), "k", "422").await;
     assert_eq!(invalid.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -132,7 +132,14 @@ async fn a_final_error_costs_a_rollback_and_one_statement_more() {
     let names: Vec<_> = sent.iter().map(|(name, calls, _)| (name.as_str(), *calls)).collect();
     assert_eq!(
         names,
-        [("BEGIN", 1), ("ROLLBACK", 1), ("decide", 1), ("handler", 1), ("record", 1)]
+        [
+            ("BEGIN", 1),
+            ("ROLLBACK", 1),
+            ("SELECT current_setting($2, $3) = $1", 1),
+            ("decide", 1),
+            ("handler", 1),
+            ("record", 1)
+        ]
     );
 }
 
@@ -142,7 +149,8 @@ async fn an_answer_that_is_not_final_writes_no_record() {
     assert_eq!(service.post(&router(), "k", "503").await.status, StatusCode::SERVICE_UNAVAILABLE);
     let sent = sent(&service).await;
     let names: Vec<_> = sent.iter().map(|(name, calls, _)| (name.as_str(), *calls)).collect();
-    assert_eq!(names, [("BEGIN", 1), ("ROLLBACK", 1), ("decide", 1), ("handler", 1)]);
+    let mark = ("SELECT current_setting($2, $3) = $1", 1);
+    assert_eq!(names, [("BEGIN", 1), ("ROLLBACK", 1), mark, ("decide", 1), ("handler", 1)]);
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ pub(crate) struct Service<DB: Database> {
     /// For looking from outside.
     pub(crate) pool: Pool<DB>,
     pub(crate) runs: Runs,
-    _file: Arc<Option<tempfile::TempDir>>,
+    file: Arc<Option<tempfile::TempDir>>,
 }
 
 impl<DB: Database> Service<DB> {
@@ -177,7 +177,7 @@ impl<DB: Database> Clone for Service<DB> {
             idem: self.idem.clone(),
             pool: self.pool.clone(),
             runs: self.runs.clone(),
-            _file: self._file.clone(),
+            file: self.file.clone(),
         }
     }
 }
@@ -260,7 +260,7 @@ pub(crate) mod postgres {
         let pool = PgPool::connect(&url).await.unwrap();
         sqlx::query(NOTES).execute(&pool).await.unwrap();
         let idem = engine(&url).await;
-        Service { idem, pool, runs: Runs::default(), _file: Arc::new(None) }
+        Service { idem, pool, runs: Runs::default(), file: Arc::new(None) }
     }
 
     /// The service as another process on the same database.
@@ -324,6 +324,6 @@ pub(crate) mod sqlite {
         sqlx::query(NOTES).execute(store.writer()).await.unwrap();
         let pool = store.readers().clone();
         let idem = Idem::builder(store).build().unwrap();
-        Service { idem, pool, runs: Runs::default(), _file: Arc::new(Some(directory)) }
+        Service { idem, pool, runs: Runs::default(), file: Arc::new(Some(directory)) }
     }
 }

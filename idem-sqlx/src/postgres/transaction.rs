@@ -4,7 +4,8 @@ use std::{fmt, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Ended, Isolation, OpenTransaction, StoreError, TransactionSettings, crash_point,
+    Begin, Begun, Claimed, Ended, Isolation, OpenTransaction, RECORD_VERSION, StoreError,
+    TransactionSettings, crash_point,
 };
 use sha2::{Digest, Sha256};
 use sqlx::{
@@ -18,9 +19,9 @@ use uuid::Uuid;
 
 use super::{PostgresStore, connections::is_broken};
 use crate::{
-    error::store_error,
+    error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
-    row::{COMPLETED, ClaimRow, Hit},
+    row::{AGAIN, COMPLETED, ClaimRow, Hit, claimed},
     sql::{Answer, Dialect, Pending, Query, Statements, milliseconds, trusted},
     tx::is_conflict,
 };
@@ -48,6 +49,19 @@ pub(super) fn decide(dialect: &Dialect) -> SqlStr {
     trusted(dialect.decide(&format!("SELECT pg_try_advisory_xact_lock($4) AS got, {mark}")))
 }
 
+/// Locks, for a record that was read before. A serializable transaction that reads the table would
+/// conflict with those that write other records on the same page.
+pub(super) fn lock(dialect: &Dialect) -> SqlStr {
+    let (mark, fence) = (mark(2), &dialect.fence);
+    trusted(format!(
+        "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($1) AS got, {mark})
+        SELECT CASE WHEN got THEN 'won' ELSE 'in flight' END,
+            {RECORD_VERSION}::smallint, CASE WHEN got THEN {fence} ELSE 0 END, 1,
+            NULL::smallint, NULL::bytea, NULL::bytea
+        FROM locked"
+    ))
+}
+
 /// Writes the record if the transaction has the mark `$13`: it has not if the handler ended it.
 /// Without a mark to look for, the statement stands alone.
 pub(super) fn record(dialect: &Dialect) -> SqlStr {
@@ -61,8 +75,15 @@ pub(super) fn record(dialect: &Dialect) -> SqlStr {
 }
 
 pub(super) async fn begin(store: &PostgresStore, begin: &Begin) -> Result<Begun, StoreError> {
+    let mut number = None;
+    if begin.settings.isolation == Some(Isolation::Serializable) {
+        match look_before(store, begin).await? {
+            Ok(executions) => number = Some(executions),
+            Err(refused) => return Ok(Begun::Refused(refused)),
+        }
+    }
     let lock = lock_key(store, begin);
-    let looking = |connection| look(store.clone(), connection, begin.clone(), lock);
+    let looking = |connection| look(store.clone(), connection, begin.clone(), lock, number);
     let (transaction, row) = on_working_connection(store, looking).await?;
     let mark = mark_of(begin);
     let record = |pending| Ending { mark, record: Some((pending, lock)), store: store.clone() };
@@ -100,18 +121,39 @@ where
     }
 }
 
-/// Begins, locks and reads; ends again unless the record lets the request run.
+/// Reads the record outside of the transaction, and says which execution it would be.
+async fn look_before(
+    store: &PostgresStore,
+    begin: &Begin,
+) -> Result<Result<i32, Claimed>, StoreError> {
+    let query = || Statements::begin(&store.look, begin);
+    let rows: Vec<ClaimRow> = store.main.fetch(query).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(Ok(1)) };
+    let number = if row.0 == AGAIN { row.3.saturating_add(1) } else { 1 };
+    Ok(match claimed(row)? {
+        Some(refused) => Err(refused),
+        None => Ok(number),
+    })
+}
+
+/// Begins, locks and reads, unless the record was read before and the execution's number is known;
+/// ends again unless the record lets the request run.
 async fn look(
     store: PostgresStore,
     connection: PoolConnection<Postgres>,
     begin: Begin,
     lock: i64,
+    number: Option<i32>,
 ) -> sqlx::Result<(Option<Transaction<'static, Postgres>>, ClaimRow)> {
     let mut transaction = begun(connection, begin.settings.isolation).await?;
     let mark = mark_of(&begin);
-    let query = Statements::begin(&store.decide, &begin).bind(lock);
+    let query = match number {
+        None => Statements::begin(&store.decide, &begin).bind(lock),
+        Some(_) => sqlx::query_as(store.lock.clone()).bind(lock),
+    };
     let query = with_settings(query, &mark, &begin.settings);
-    let row: ClaimRow = query.fetch_one(&mut *transaction).await?;
+    let mut row: ClaimRow = query.fetch_one(&mut *transaction).await?;
+    row.3 = number.unwrap_or(row.3);
     if row.0 == "won" {
         return Ok((Some(transaction), row));
     }
@@ -219,24 +261,35 @@ impl Close<Postgres> for Ending {
         crash_point("idem::after-record");
         match transaction.commit().await {
             Ok(()) => Ok(Ended::Done),
-            Err(error) if is_broken(&error) => self.find_out(error).await,
-            Err(error) => refused(error),
+            Err(error @ sqlx::Error::Database(_)) if !is_broken(&error) => refused(error),
+            Err(error) => self.find_out(error).await,
         }
     }
 
-    async fn roll_back(&self, transaction: Transaction<'static, Postgres>) -> sqlx::Result<()> {
+    async fn roll_back(
+        &self,
+        mut transaction: Transaction<'static, Postgres>,
+    ) -> sqlx::Result<Ended> {
+        // One in which a statement has failed says nothing any more, and is rolled back.
+        let is_ours = self.is_ours(&mut transaction).await.ok();
         if has_savepoint(&transaction) {
             discard(transaction).await;
-            return Ok(());
+        } else {
+            transaction.rollback().await?;
         }
-        transaction.rollback().await
+        Ok(if is_ours == Some(false) { Ended::EndedByHandler } else { Ended::Done })
     }
 
     async fn record(&self, answer: &Answer) -> Result<bool, StoreError> {
         let Some((pending, _)) = &self.record else { return Ok(false) };
         let alone = || Statements::record(&self.store.record, pending, answer).bind(None::<&str>);
         let outcomes: Vec<Outcome> = self.store.main.fetch(alone).await?;
-        Ok(outcomes.iter().any(|(_, written)| *written))
+        if outcomes.iter().any(|(_, written)| *written) {
+            return Ok(true);
+        }
+        // It may have been sent twice.
+        let ours = || self.store.statements.ended(&pending.owner, COMPLETED);
+        Ok(!self.store.main.fetch(ours).await?.is_empty())
     }
 }
 
@@ -252,20 +305,31 @@ impl Ending {
             let query = Statements::record(&self.store.record, pending, answer).bind(&self.mark);
             return query.fetch_one(&mut **transaction).await;
         }
-        let query = sqlx::query_as("SELECT current_setting('idem.attempt', true) = $1, true");
-        query.bind(&self.mark).fetch_one(&mut **transaction).await
+        Ok((Some(self.is_ours(transaction).await?), true))
+    }
+
+    /// Whether the transaction is the one that we began, and not one that followed it, or none.
+    async fn is_ours(
+        &self,
+        transaction: &mut Transaction<'static, Postgres>,
+    ) -> sqlx::Result<bool> {
+        let marked = sqlx::query_scalar("SELECT current_setting('idem.attempt', true) = $1");
+        let marked: Option<bool> = marked.bind(&self.mark).fetch_one(&mut **transaction).await?;
+        Ok(marked == Some(true))
     }
 
     /// The answer to `COMMIT` is lost. The server still holds the lock for as long as it is at that
     /// transaction; when the lock is free, the record tells.
     async fn find_out(&self, lost: sqlx::Error) -> Result<Ended, StoreError> {
         const PAUSE: Duration = Duration::from_millis(50);
+        // A standby may not have seen the commit yet.
+        const FREE: &str = "SELECT pg_try_advisory_xact_lock($1) AND NOT pg_is_in_recovery()";
         let Some((pending, lock)) = &self.record else {
             return Ok(Ended::Unknown);
         };
         let deadline = Instant::now() + self.store.statement_timeout;
         while Instant::now() < deadline {
-            let free = || sqlx::query_as("SELECT pg_try_advisory_xact_lock($1)").bind(*lock);
+            let free = || sqlx::query_as(FREE).bind(*lock);
             let is_free: Result<Vec<(bool,)>, _> = self.store.main.fetch(free).await;
             if is_free.is_ok_and(|it| it == [(true,)]) {
                 let ours = || self.store.statements.ended(&pending.owner, COMPLETED);
@@ -301,7 +365,7 @@ fn refused(error: sqlx::Error) -> Result<Ended, StoreError> {
     } else if is_broken(&error) {
         Err(store_error(error))
     } else {
-        Ok(Ended::Refused(error.into()))
+        Ok(Ended::Refused(Box::new(Refusal::from(error))))
     }
 }
 

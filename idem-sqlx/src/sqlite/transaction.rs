@@ -8,7 +8,7 @@ use sqlx::{Connection, SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnec
 
 use super::{SqliteStore, fetch};
 use crate::{
-    error::store_error,
+    error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
     row::{COMPLETED, ClaimRow, Hit, claimed},
     sql::{Answer, Dialect, Pending, Statements, trusted},
@@ -114,9 +114,17 @@ impl Close<Sqlite> for Ending {
         }
     }
 
-    async fn roll_back(&self, mut transaction: Transaction<'static, Sqlite>) -> sqlx::Result<()> {
-        is_ours(&mut transaction).await;
-        transaction.rollback().await
+    async fn roll_back(
+        &self,
+        mut transaction: Transaction<'static, Sqlite>,
+    ) -> sqlx::Result<Ended> {
+        if is_ours(&mut transaction).await {
+            transaction.rollback().await?;
+            return Ok(Ended::Done);
+        }
+        // A connection on which this fails does not go back to the pool.
+        let _ = transaction.rollback().await;
+        Ok(Ended::EndedByHandler)
     }
 
     async fn record(&self, answer: &Answer) -> Result<bool, StoreError> {
@@ -162,7 +170,11 @@ async fn is_ours(transaction: &mut Transaction<'static, Sqlite>) -> bool {
 
 /// What an error says that nothing was committed after.
 fn refused(error: sqlx::Error) -> Ended {
-    if is_conflict(&error) { Ended::Conflict } else { Ended::Refused(error.into()) }
+    if is_conflict(&error) {
+        Ended::Conflict
+    } else {
+        Ended::Refused(Box::new(Refusal::from(error)))
+    }
 }
 
 impl fmt::Debug for Ending {
