@@ -1,14 +1,15 @@
-//! Kills the payments example at random moments under load, restarts it, and then compares what its
-//! clients were told with what it has.
+//! Keeps several processes of the payments example on one database under load, kills them at random
+//! moments, restarts them, and then compares what their clients were told with what they have.
 //!
-//! `book` is what a client keeps, `client` what it does; `service` and `killer` are the other side;
-//! `audit` compares, `violations` are what it finds.
+//! `book` is what a client keeps, `client` what it does; `service`, `plan` and `killer` are the other
+//! side; `audit` compares, `violations` are what it finds.
 
 mod audit;
 mod book;
 mod client;
 mod killer;
 mod options;
+mod plan;
 mod service;
 mod violations;
 
@@ -23,9 +24,10 @@ pub(crate) use self::options::Options;
 use self::{
     book::Book,
     client::Client,
-    killer::{Killer, Service},
+    killer::Killer,
     options::Database,
-    service::Program,
+    plan::Plan,
+    service::{Program, Services},
     violations::{Kind, Violations},
 };
 use crate::{process::Result, servers};
@@ -85,18 +87,22 @@ async fn rounds(
         .pool_idle_timeout(Duration::from_secs(2))
         .build()?;
     let path = if options.control { "/control/payments" } else { "/payments" };
-    let service = watch::Sender::new(Service::Down);
+    let services = watch::Sender::new(Services::default());
     let mut clients = JoinSet::new();
     for user in 0..USERS {
-        let client = Client::new(user, rng.fork(), http.clone(), path, service.subscribe());
+        let client = Client::new(user, rng.fork(), http.clone(), path, services.subscribe());
         clients.spawn(client.run());
     }
-    let killer = Killer { program, server, service: &service, rng };
-    let running = killer.run(options.kills, options.stops).await?;
+    let killer = Killer { program, server, services: &services, rng };
+    let plan = Plan { kills: options.kills, stops: options.stops };
+    let mut running = killer.run(plan).await?;
     let mut books = clients.join_all().await;
     books.sort_unstable_by_key(|it| it.user);
-    let violations = audit::compare(&http, &running.url, &mut books).await?;
-    running.kill().await?;
+    let violations = audit::compare(&http, &running[0].url, &mut books).await?;
+    for service in &mut running {
+        service.kill()?;
+        service.ended().await?;
+    }
     Ok((books, violations))
 }
 

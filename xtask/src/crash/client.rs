@@ -1,6 +1,9 @@
 //! A client as the field has them: it asks again until it is told, and not always in order.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 use futures_util::future::join_all;
@@ -13,7 +16,7 @@ use tokio::{
 
 use super::{
     book::{Answer, Book, Order, name},
-    killer::Service,
+    service::Services,
     violations::Kind,
 };
 
@@ -24,7 +27,7 @@ pub(super) struct Client {
     rng: Rng,
     http: reqwest::Client,
     path: &'static str,
-    service: watch::Receiver<Service>,
+    services: watch::Receiver<Services>,
     book: Book,
 }
 
@@ -40,14 +43,14 @@ impl Client {
         rng: Rng,
         http: reqwest::Client,
         path: &'static str,
-        service: watch::Receiver<Service>,
+        services: watch::Receiver<Services>,
     ) -> Self {
-        Self { rng, http, path, service, book: Book::of(user) }
+        Self { rng, http, path, services, book: Book::of(user) }
     }
 
     /// Orders until the killer has done, and then until everything is answered.
     pub(super) async fn run(mut self) -> Book {
-        while !matches!(*self.service.borrow(), Service::Left(_)) {
+        while !self.services.borrow().left {
             let number = self.book.intend(&mut self.rng);
             self.pay(number).await;
             if self.rng.u8(..) < 40 {
@@ -71,18 +74,22 @@ impl Client {
                 return self.book.violate(Kind::Unanswered, number, "in two minutes");
             }
             let order = self.book.order(number);
-            let url = self.url().await;
             let answers = match self.rng.u8(..16) {
                 0..=2 => {
-                    let times = self.rng.u8(2..=4);
-                    join_all((0..times).map(|_| self.send(&url, number, &order))).await
+                    let times = self.rng.usize(2..=4);
+                    let urls = self.urls(times).await;
+                    join_all(urls.iter().map(|url| self.send(url, number, &order))).await
                 }
                 3..=4 => {
                     let patience = Duration::from_millis(self.rng.u64(..20));
+                    let url = self.url().await;
                     let listening = timeout(patience, self.send(&url, number, &order)).await;
                     vec![listening.unwrap_or_default()]
                 }
-                _ => vec![self.send(&url, number, &order).await],
+                _ => {
+                    let url = self.url().await;
+                    vec![self.send(&url, number, &order).await]
+                }
             };
             self.note(number, answers);
             if !self.book.intents[number].is_answered() {
@@ -105,12 +112,15 @@ impl Client {
         }
     }
 
-    /// Waits while the service is known to be down.
-    async fn url(&mut self) -> String {
-        let service = self.service.wait_for(|it| it.url().is_some()).await;
-        let url = service.ok().and_then(|it| it.url().map(str::to_owned));
+    async fn url(&mut self) -> Arc<str> {
+        self.urls(1).await.pop().unwrap_or_default()
+    }
+
+    /// Where to send requests at once. Waits while all services are known to be down.
+    async fn urls(&mut self, requests: usize) -> Vec<Arc<str>> {
+        let services = self.services.wait_for(Services::is_any_up).await;
         // The killer outlives its clients.
-        url.unwrap_or_default()
+        services.map(|it| it.draw(&mut self.rng, requests)).unwrap_or_default()
     }
 
     /// Nothing when there was no whole answer.

@@ -1,77 +1,94 @@
-//! Kills the service, or stops its database server, at random moments.
+//! Kills services, or stops their database server, at random moments.
 
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_util::future::try_join_all;
 use idem_testkit::PostgresServer;
 use tokio::{sync::watch, task::block_in_place, time::sleep};
 
-use super::service::{Program, Running};
+use super::{
+    plan::{Plan, Round},
+    service::{Program, Running, SERVICES, Services},
+};
 use crate::process::Result;
-
-/// What the clients know of the service.
-pub(super) enum Service {
-    Down,
-    /// At this URL.
-    Up(String),
-    /// At this URL, and it will not be killed any more.
-    Left(String),
-}
-
-impl Service {
-    pub(super) fn url(&self) -> Option<&str> {
-        match self {
-            Self::Down => None,
-            Self::Up(url) | Self::Left(url) => Some(url),
-        }
-    }
-}
 
 pub(super) struct Killer<'a> {
     pub(super) program: &'a Program,
     pub(super) server: Option<&'a PostgresServer>,
-    pub(super) service: &'a watch::Sender<Service>,
+    pub(super) services: &'a watch::Sender<Services>,
     pub(super) rng: Rng,
 }
 
 impl Killer<'_> {
-    /// Kills and stops this often, in any order, and leaves the service running.
-    pub(super) async fn run(mut self, kills: u32, stops: u32) -> Result<Running> {
-        let (mut kills, mut stops) = (kills, stops);
-        let mut running = self.start().await?;
-        while kills + stops > 0 {
-            sleep(Duration::from_micros(self.rng.u64(5_000..150_000))).await;
-            if self.rng.u32(..kills + stops) < kills {
-                kills -= 1;
-                running.kill().await?;
-                self.service.send_replace(Service::Down);
-                running = self.start().await?;
-            } else {
-                stops -= 1;
-                self.stop_and_restart_the_server();
-            }
-            let left = kills + stops;
+    /// Kills and stops as planned, and leaves all services running.
+    pub(super) async fn run(mut self, mut plan: Plan) -> Result<Vec<Running>> {
+        let mut running = Vec::new();
+        for service in 0..SERVICES {
+            // One after the other: the first one makes the tables.
+            running.push(self.start(service).await?);
+        }
+        while let Some(round) = plan.draw(&mut self.rng) {
+            sleep(Duration::from_micros(self.rng.u64(5_000..90_000))).await;
+            self.play(round, &mut running).await?;
+            let left = plan.left();
             if left.is_multiple_of(500) && left > 0 {
-                println!("{left} rounds to go");
+                println!("{left} kills and stops to go");
             }
         }
-        self.service.send_replace(Service::Left(running.url.clone()));
+        self.services.send_modify(|it| it.left = true);
         Ok(running)
     }
 
-    async fn start(&mut self) -> Result<Running> {
-        let delay = Duration::from_millis(self.rng.u64(..4));
-        let running = self.program.start(delay).await?;
-        self.service.send_replace(Service::Up(running.url.clone()));
-        Ok(running)
-    }
-
-    fn stop_and_restart_the_server(&self) {
-        if let Some(server) = self.server {
-            block_in_place(|| {
-                server.stop();
-                server.restart();
-            });
+    async fn play(&mut self, round: Round, running: &mut [Running]) -> Result {
+        match self.server {
+            Some(server) if round.stop => {
+                // Before the server stops, while it is down, or when it is just back.
+                let moment = self.rng.u8(..3);
+                block_in_place(|| {
+                    self.kill_at(moment == 0, round, running)?;
+                    server.stop();
+                    self.kill_at(moment == 1, round, running)?;
+                    server.restart();
+                    self.kill_at(moment == 2, round, running)
+                })?;
+            }
+            _ => self.kill_at(true, round, running)?,
         }
+        let mut starts = Vec::new();
+        for service in round.victims() {
+            running[service].ended().await?;
+            starts.push((service, Duration::from_millis(self.rng.u64(..4))));
+        }
+        let this = &*self;
+        let started = starts.iter().map(async |&(service, delay)| {
+            Result::Ok((service, this.start_with(service, delay).await?))
+        });
+        for (service, it) in try_join_all(started).await? {
+            running[service] = it;
+        }
+        Ok(())
+    }
+
+    /// Kills all victims at once.
+    fn kill_at(&self, is_moment: bool, round: Round, running: &mut [Running]) -> Result {
+        if is_moment {
+            for service in round.victims() {
+                running[service].kill()?;
+            }
+            self.services.send_modify(|it| round.victims().for_each(|service| it.down(service)));
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, service: usize) -> Result<Running> {
+        let delay = Duration::from_millis(self.rng.u64(..4));
+        self.start_with(service, delay).await
+    }
+
+    async fn start_with(&self, service: usize, delay: Duration) -> Result<Running> {
+        let running = self.program.start(delay).await?;
+        self.services.send_modify(|it| it.up(service, &running.url));
+        Ok(running)
     }
 }

@@ -1,19 +1,54 @@
-//! The payments example as a process to be killed.
+//! The payments example as processes to be killed.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
 use cargo_metadata::Message;
+use fastrand::Rng;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdout, Command},
 };
 
 use crate::process::{Result, cargo};
+
+/// How many run at a time, on one database. What only one process knows of protects none of them.
+pub(super) const SERVICES: usize = 2;
+
+/// What the clients know of the services.
+#[derive(Default)]
+pub(super) struct Services {
+    urls: [Option<Arc<str>>; SERVICES],
+    /// They will not be killed any more.
+    pub(super) left: bool,
+}
+
+impl Services {
+    pub(super) fn up(&mut self, service: usize, url: &str) {
+        self.urls[service] = Some(url.into());
+    }
+
+    pub(super) fn down(&mut self, service: usize) {
+        self.urls[service] = None;
+    }
+
+    pub(super) fn is_any_up(&self) -> bool {
+        self.urls.iter().any(Option::is_some)
+    }
+
+    /// Whom to send so many requests to that are sent at once: to those that are up by turns,
+    /// beginning anywhere.
+    pub(super) fn draw(&self, rng: &mut Rng, requests: usize) -> Vec<Arc<str>> {
+        let up = self.urls.iter().flatten();
+        let first = rng.usize(..up.clone().count().max(1));
+        up.cycle().skip(first).take(requests).cloned().collect()
+    }
+}
 
 /// The example, built, and the directory that it runs in.
 pub(super) struct Program {
@@ -87,10 +122,42 @@ pub(super) struct Running {
 
 impl Running {
     /// SIGKILL.
-    pub(super) async fn kill(mut self) -> Result {
+    pub(super) fn kill(&mut self) -> Result {
         if let Some(status) = self.child.try_wait()? {
             return Err(format!("the example ended by itself: {status}").into());
         }
-        Ok(self.child.kill().await?)
+        Ok(self.child.start_kill()?)
+    }
+
+    /// Waits until it is no more.
+    pub(super) async fn ended(&mut self) -> Result {
+        self.child.wait().await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_go_to_all_that_are_up() {
+        let mut rng = Rng::with_seed(1);
+        let mut services = Services::default();
+        assert!(!services.is_any_up());
+        assert!(services.draw(&mut rng, 2).is_empty());
+        services.up(1, "b");
+        assert!(services.is_any_up());
+        assert_eq!(services.draw(&mut rng, 3), ["b".into(), "b".into(), "b".into()]);
+        services.up(0, "a");
+        let mut first = Vec::new();
+        for _ in 0..100 {
+            let drawn = services.draw(&mut rng, 2);
+            assert_ne!(drawn[0], drawn[1]);
+            first.push(drawn[0].clone());
+        }
+        assert!(first.contains(&"a".into()) && first.contains(&"b".into()));
+        services.down(1);
+        assert_eq!(services.draw(&mut rng, 1), ["a".into()]);
     }
 }
