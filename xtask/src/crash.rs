@@ -1,19 +1,24 @@
 //! Keeps several processes of the payments example on one database under load, kills them at random
 //! moments, restarts them, and then compares what their clients were told with what they have.
 //!
-//! `book` is what a client keeps, `client` what it does; `service`, `plan` and `killer` are the other
-//! side; `audit` compares, `violations` are what it finds.
+//! `book` is what a client keeps of its `intent`s and of the `answer`s, `client` what it does; `service`,
+//! `plan` and `killer` are the other side; `audit` compares, `violations` are what it finds.
 
+mod answer;
 mod audit;
 mod book;
 mod client;
+mod intent;
 mod killer;
 mod options;
 mod plan;
 mod service;
 mod violations;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 use idem_testkit::PostgresServer;
@@ -90,7 +95,13 @@ async fn rounds(
     let services = watch::Sender::new(Services::default());
     let mut clients = JoinSet::new();
     for user in 0..USERS {
-        let client = Client::new(user, rng.fork(), http.clone(), path, services.subscribe());
+        let client = Client::new(
+            Book::of(user, options.stops > 0),
+            rng.fork(),
+            http.clone(),
+            path,
+            services.subscribe(),
+        );
         clients.spawn(client.run());
     }
     let killer = Killer { program, server, services: &services, rng };
@@ -108,9 +119,15 @@ async fn rounds(
 
 fn summarize(options: &Options, books: &[Book], violations: &Violations, took: Duration) {
     let sum = |of: fn(&Book) -> u64| books.iter().map(of).sum::<u64>();
+    let mut troubles = BTreeMap::<_, u64>::new();
+    for (trouble, times) in books.iter().flat_map(|it| &it.troubles) {
+        *troubles.entry(trouble).or_default() += times;
+    }
+    let troubles: Vec<_> = troubles.iter().map(|(name, times)| format!("{times} {name}")).collect();
     println!(
         "{:?}{}: {} kills, {} stops of the server, {:.0} s\n\
          {} intents, {} payments, {} answers, {} of them replays\n\
+         problems: {}\n\
          violations: {violations}",
         options.database,
         if options.control { ", the control" } else { "" },
@@ -121,5 +138,6 @@ fn summarize(options: &Options, books: &[Book], violations: &Violations, took: D
         sum(|it| it.intents.iter().filter(|it| it.payment().is_some()).count() as u64),
         sum(|it| it.answers),
         sum(|it| it.replays),
+        if troubles.is_empty() { "none".to_owned() } else { troubles.join(", ") },
     );
 }

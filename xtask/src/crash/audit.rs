@@ -2,8 +2,9 @@
 
 use super::{
     USERS,
-    book::{Book, Payment, name},
+    book::Book,
     client::balance,
+    intent::{Payment, name},
     violations::{Kind, Violations},
 };
 use crate::process::Result;
@@ -85,9 +86,9 @@ mod tests {
 
     /// A book with a payment that was acknowledged as `told`, and its order.
     fn book(told: &str) -> (Book, serde_json::Value) {
-        let mut book = Book::of(0);
+        let mut book = Book::of(0, false);
         let order = book.intend_to(1, 7);
-        book.note(0, &Book::created(told, &order));
+        book.note(0, &[Some(Book::created(told, &order))]);
         (book, order)
     }
 
@@ -114,9 +115,9 @@ mod tests {
         other["to"] = "user-2".into();
         let payments = [payment("a", &order), payment("b", &other)];
         assert_eq!(found(&mut book("a").0, &payments), "1 NotOrdered");
-        let mut refused = Book::of(0);
+        let mut refused = Book::of(0, false);
         let order = refused.intend_to(USERS, 7);
-        refused.note(0, &Book::refused());
+        refused.note(0, &[Some(Book::refused())]);
         assert_eq!(found(&mut refused, &[payment("a", &order)]), "1 PaidThoughRefused");
     }
 }

@@ -7,7 +7,6 @@ use std::{
 
 use fastrand::Rng;
 use futures_util::future::join_all;
-use reqwest::{StatusCode, header};
 use serde::Deserialize;
 use tokio::{
     sync::watch,
@@ -15,7 +14,9 @@ use tokio::{
 };
 
 use super::{
-    book::{Answer, Book, Order, name},
+    answer::Answer,
+    book::Book,
+    intent::{Order, name},
     service::Services,
     violations::Kind,
 };
@@ -39,13 +40,13 @@ pub(super) struct Balance {
 
 impl Client {
     pub(super) fn new(
-        user: usize,
+        book: Book,
         rng: Rng,
         http: reqwest::Client,
         path: &'static str,
         services: watch::Receiver<Services>,
     ) -> Self {
-        Self { rng, http, path, services, book: Book::of(user) }
+        Self { rng, http, path, services, book }
     }
 
     /// Orders until the killer has done, and then until everything is answered.
@@ -91,7 +92,7 @@ impl Client {
                     vec![self.send(&url, number, &order).await]
                 }
             };
-            self.note(number, answers);
+            self.book.note(number, &answers);
             if !self.book.intents[number].is_answered() {
                 sleep(Duration::from_millis(self.rng.u64(2..30))).await;
             }
@@ -103,13 +104,7 @@ impl Client {
         let order = self.book.order(number);
         let url = self.url().await;
         let answer = self.send(&url, number, &order).await;
-        self.note(number, vec![answer]);
-    }
-
-    fn note(&mut self, number: usize, answers: Vec<Option<Answer>>) {
-        for answer in answers.into_iter().flatten().filter(|it| !it.transient) {
-            self.book.note(number, &answer);
-        }
+        self.book.note(number, &[answer]);
     }
 
     async fn url(&mut self) -> Arc<str> {
@@ -128,24 +123,16 @@ impl Client {
         let request = self.http.post(format!("{url}{}", self.path)).json(order);
         let request = request.bearer_auth(name(self.book.user));
         let request = request.header("idempotency-key", Book::key(number));
-        let response = request.send().await.ok()?;
-        let (status, headers) = (response.status(), response.headers());
-        let again = status == StatusCode::CONFLICT && headers.contains_key(header::RETRY_AFTER);
-        Some(Answer {
-            status,
-            location: headers.get(header::LOCATION).map(|it| it.as_bytes().to_vec()),
-            replayed: headers.contains_key("idempotency-replayed"),
-            transient: again || status.is_server_error(),
-            body: response.bytes().await.ok()?.to_vec(),
-        })
+        Answer::read(request.send().await.ok()?).await
     }
 
     /// At no moment do the accounts have anything together.
     async fn look_at_the_total(&mut self) {
         let url = self.url().await;
-        let balance = balance(&self.http, &url, self.book.user).await;
-        if let Some(Balance { total, .. }) = balance.ok().filter(|it| it.total != 0) {
-            self.book.violations.add(Kind::WrongTotal, total);
+        match balance(&self.http, &url, self.book.user).await {
+            Ok(Balance { total: 0, .. }) => {}
+            Ok(Balance { total, .. }) => self.book.violations.add(Kind::WrongTotal, total),
+            Err(error) => self.book.note_failure(&error),
         }
     }
 }

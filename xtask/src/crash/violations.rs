@@ -18,6 +18,8 @@ pub(super) enum Kind {
     AnswersDiffer,
     /// An answer that is neither of the order nor one to ask again after.
     UnexpectedAnswer,
+    /// An answer that said that nothing had happened, though it had.
+    EffectDenied,
     /// A key that never got an answer.
     Unanswered,
     /// An account that does not have what the acknowledged payments make.
