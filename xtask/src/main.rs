@@ -19,11 +19,12 @@ Usage: cargo xtask <command>
 
   test      everything that must pass: formatting, lints, every feature alone, tests, docs
   licenses  licenses, banned crates and sources of all dependencies; needs cargo-deny
-  crash     kills the payments example under load and looks for payments that were made twice, or
-            were lost; finds none, or fails
-      --kills <number>            how often it is killed; default 100
+  crash     keeps two processes of the payments example under load on one database, kills them, and
+            looks for payments that were made twice, or were lost, and for answers that nothing in
+            this load explains; finds none, or fails
+      --kills <number>            how many processes are killed; default 100
       --database sqlite|postgres  default sqlite
-      --stop-server <number>      how often Postgres is stopped instead, as a crash would
+      --stop-server <number>      how often Postgres is stopped, too, as a crash would
       --seed <number>             repeats what was drawn, as far as timing permits
       --control                   pays without protection, and fails unless it finds double payments";
 
