@@ -22,6 +22,7 @@ use crate::{
     names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
     sql::{Dialect, Query, Statements, trusted},
+    tx::is_conflict,
 };
 
 const FILES: &[File] = &[File {
@@ -122,9 +123,18 @@ impl SqliteStore {
     ///
     /// [`SetupError::Connect`] or [`SetupError::Migrate`].
     pub async fn migrate(&self) -> Result<(), SetupError> {
-        // The migrator takes no lock of its own on SQLite. And not `run`: the compiler does not see
-        // that its future is `Send` (https://github.com/rust-lang/rust/issues/100013).
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        // Where nothing is to be done, nobody needs to wait for another process that writes.
+        match self.migrate_in("BEGIN").await {
+            Err(error) if is_conflict(&error) => self.migrate_in("BEGIN IMMEDIATE").await,
+            result => result,
+        }
+    }
+
+    /// The migrator takes no lock of its own on SQLite.
+    async fn migrate_in(&self, begin: &'static str) -> Result<(), SetupError> {
+        let mut transaction = self.writer.begin_with(begin).await?;
+        // Not `run`: the compiler does not see that its future is `Send`
+        // (https://github.com/rust-lang/rust/issues/100013).
         migrator(FILES, &self.names)
             .run_direct(None, &mut *transaction, false)
             .await

@@ -139,6 +139,21 @@ async fn many_processes_bring_a_file_up_to_date_at_once() {
     }
 }
 
+/// A process that starts again has nothing to wait for.
+#[tokio::test]
+async fn what_is_up_to_date_is_opened_and_migrated_while_another_process_writes() {
+    let file = File::fresh().await;
+    drop(file.store().await);
+    let options = SqliteConnectOptions::new().filename(file.path());
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let busy_timeout = Duration::from_millis(50);
+    let store = SqliteStore::builder(options).busy_timeout(busy_timeout).open().await.unwrap();
+    store.migrate().await.unwrap();
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    works(&store).await;
+}
+
 #[tokio::test]
 async fn migrating_again_keeps_the_records() {
     let file = File::fresh().await;
