@@ -79,6 +79,20 @@ impl<D> Builder<D> {
         self
     }
 
+    /// How long a request of an endpoint with `on_conflict = "wait"` waits for the answer of another
+    /// one, before it is told that that one runs. Default: 10 seconds.
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.defaults.wait = wait;
+        self
+    }
+
+    /// How often the store is asked whether what requests wait for still runs in another process:
+    /// in one query for all of them. Default: 100 milliseconds.
+    pub const fn poll_interval(mut self, interval: Duration) -> Self {
+        self.defaults.poll_interval = interval;
+        self
+    }
+
     /// Which statuses are recorded and replayed. Default: [`Keep::DEFAULT`].
     pub const fn keep(mut self, keep: Keep) -> Self {
         self.defaults.keep = keep;
@@ -188,13 +202,23 @@ impl<D> Builder<D> {
     /// A [`ConfigError`] for settings that make no sense together.
     pub fn build(mut self) -> Result<Idem<D>, ConfigError> {
         let Defaults {
-            ttl, failed_ttl, lease, idle_timeout, store_timeout, record_deadline, ..
+            ttl,
+            failed_ttl,
+            lease,
+            idle_timeout,
+            wait,
+            poll_interval,
+            store_timeout,
+            record_deadline,
+            ..
         } = self.defaults;
         for (setting, value) in [
             ("ttl", ttl),
             ("failed_ttl", failed_ttl),
             ("lease", lease),
             ("idle_timeout", idle_timeout),
+            ("wait", wait),
+            ("poll_interval", poll_interval),
             ("store_timeout", store_timeout),
             ("record_deadline", record_deadline),
         ] {

@@ -8,6 +8,7 @@ use http_body::Body;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    admission::{Admitted, Verdict},
     attempt::Attempt,
     crash::crash_point,
     endpoint::{OnStoreError, Times},
@@ -16,15 +17,23 @@ use crate::{
     execution::Execution,
     handler::{Granted, Handled},
     problem::Problem,
-    record::{Owner, RecordId},
+    record::{Fence, Owner, RecordId},
     response::replay,
-    running::{Entered, Gate},
     store::{Claim, Claimed, Recover, Written},
 };
 
 /// How long a claim that nobody ends stays visible at least: an execution that cannot reach the
 /// store to renew its lease must not be swept away meanwhile, however short its ttl.
 const ABANDONED: Duration = Duration::from_hours(24);
+
+/// A claim that was won.
+struct Won {
+    owner: Owner,
+    fence: Fence,
+    number: u32,
+    /// When its lease was asked for.
+    asked_at: Instant,
+}
 
 impl Engine {
     /// Claims the request's record and does what the verdict says.
@@ -39,10 +48,31 @@ impl Engine {
         Fut: Future<Output = Handled<B>>,
     {
         crash_point("idem::before-claim");
+        let claim = |deadline| self.claim_once(&request, deadline);
+        match self.admit(&request, claim).await {
+            Ok(Admitted::Won(gate, Won { owner, fence, number, asked_at })) => {
+                let executing = gate.execute(request.fingerprint);
+                let attempt = Attempt::new(request.id.clone(), fence, number);
+                let execution = Execution::new(self, request, owner, asked_at, executing);
+                crash_point("idem::after-claim");
+                execution.run(async { execute(Granted::attempt_of(attempt)).await }).await
+            }
+            Ok(Admitted::Refused(refused)) => self.refuse(&request.id, refused),
+            Err(error) => {
+                Self::admit_unguarded(&request, &error)?;
+                execute(Granted::default()).await.answer()
+            }
+        }
+    }
+
+    /// Sends one claim. One that may have landed although its answer never came is taken back.
+    async fn claim_once(
+        self: &Arc<Self>,
+        request: &GuardedRequest,
+        deadline: Instant,
+    ) -> Result<Verdict<Won>, StoreError> {
         let times = Times::of(request.endpoint, &self.defaults);
         let sent_at = Instant::now();
-        let deadline = sent_at + self.store.timeout;
-        let gate = self.enter(&request).await?;
         let claim = Claim {
             owner: Owner::draw(request.id.clone()),
             fingerprint: request.fingerprint,
@@ -52,31 +82,15 @@ impl Engine {
         };
         match self.claim(&claim, deadline).await {
             Ok((Claimed::Won { fence, number }, asked_at)) => {
-                let executing = gate.execute(request.fingerprint);
-                let attempt = Attempt::new(request.id.clone(), fence, number);
-                let execution = Execution::new(self, request, claim.owner, asked_at, executing);
-                crash_point("idem::after-claim");
-                execution.run(async { execute(Granted::attempt_of(attempt)).await }).await
+                Ok(Verdict::Won(Won { owner: claim.owner, fence, number, asked_at }))
             }
-            Ok((refused, _)) => self.refuse(&request.id, refused),
+            Ok((refused, _)) => Ok(Verdict::Refused(refused)),
             Err(error) => {
-                drop(gate);
                 if error.may_have_happened() {
-                    self.tasks.spawn(Arc::clone(&self).take_back(claim, sent_at));
+                    self.tasks.spawn(Arc::clone(self).take_back(claim, sent_at));
                 }
-                Self::admit_unguarded(&request, &error)?;
-                execute(Granted::default()).await.answer()
+                Err(error)
             }
-        }
-    }
-
-    /// The right to ask the store about the record, unless it is being executed here.
-    pub(crate) async fn enter(&self, request: &GuardedRequest) -> Result<Gate, Problem> {
-        // Whoever is ahead of us gives up before we have to.
-        match self.running.enter(&request.id).await {
-            Entered::Gate(gate) => Ok(gate),
-            Entered::Executing(other) if other == request.fingerprint => Err(Problem::InFlight),
-            Entered::Executing(_) => Err(Problem::Mismatch),
         }
     }
 

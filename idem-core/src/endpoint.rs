@@ -83,6 +83,16 @@ pub enum OnStoreError {
     Bypass,
 }
 
+/// What happens to a request while another one with its key runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is refused at once.
+    #[default]
+    Reject,
+    /// It waits for the other one's answer, and runs if there will be none.
+    Wait,
+}
+
 /// How an endpoint's fingerprint covers the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyFingerprint {
@@ -115,6 +125,8 @@ pub struct Endpoint {
     pub(crate) max_body: Option<usize>,
     pub(crate) max_response: Option<usize>,
     pub(crate) on_store_error: OnStoreError,
+    pub(crate) on_conflict: OnConflict,
+    pub(crate) wait: Option<Duration>,
     pub(crate) transactional: bool,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) lock_timeout: Option<Duration>,
@@ -152,6 +164,8 @@ impl Endpoint {
             max_body: None,
             max_response: None,
             on_store_error: OnStoreError::Refuse,
+            on_conflict: OnConflict::Reject,
+            wait: None,
             transactional: false,
             isolation: None,
             lock_timeout: None,
@@ -191,6 +205,10 @@ impl Endpoint {
         max_response: usize = Some(max_response);
         /// What happens when the store cannot answer.
         on_store_error: OnStoreError = on_store_error;
+        /// What happens to a request while another one with its key runs.
+        on_conflict: OnConflict = on_conflict;
+        /// How long a request waits for another one's answer.
+        wait: Duration = Some(wait);
         /// Whether the handler runs in a transaction of the store's database.
         transactional: bool = transactional;
         /// How far that transaction is kept apart from others.
@@ -237,6 +255,14 @@ impl Endpoint {
         self.transactional
     }
 
+    /// How long a request waits for another one's answer, if it does.
+    pub(crate) fn patience(&self, defaults: &Defaults) -> Option<Duration> {
+        match self.on_conflict {
+            OnConflict::Reject => None,
+            OnConflict::Wait => Some(self.wait.unwrap_or(defaults.wait).min(LONGEST)),
+        }
+    }
+
     pub(crate) fn transaction(&self, defaults: &Defaults) -> TransactionSettings {
         TransactionSettings {
             isolation: self.isolation,
@@ -260,6 +286,8 @@ pub(crate) struct Defaults {
     pub(crate) failed_ttl: Duration,
     pub(crate) lease: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) poll_interval: Duration,
     pub(crate) keep: Keep,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_response: usize,
@@ -279,6 +307,8 @@ impl Default for Defaults {
             failed_ttl: Duration::from_hours(24),
             lease: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
+            wait: Duration::from_secs(10),
+            poll_interval: Duration::from_millis(100),
             keep: Keep::DEFAULT,
             max_body: None,
             max_response: 1024 * 1024,

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    awaited::Awaited,
     endpoint::{Defaults, Endpoint},
     error::StoreError,
     fingerprint::Fingerprint,
@@ -22,6 +23,7 @@ pub(crate) struct Engine {
     pub(crate) defaults: Defaults,
     pub(crate) renderer: Renderer,
     pub(crate) running: Running,
+    pub(crate) awaited: Awaited,
     /// Everything that has to be waited for before the process may end.
     pub(crate) tasks: TaskTracker,
     pub(crate) draining: CancellationToken,
@@ -46,6 +48,7 @@ impl Engine {
             defaults,
             renderer,
             running: Running::default(),
+            awaited: Awaited::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
         }

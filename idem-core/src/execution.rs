@@ -44,7 +44,7 @@ pub(crate) struct Execution {
     times: Times,
     lease: Lease,
     /// Other requests see that the record is being executed here.
-    _executing: Executing,
+    executing: Executing,
 }
 
 impl Execution {
@@ -58,7 +58,7 @@ impl Execution {
     ) -> Self {
         let times = Times::of(request.endpoint, &engine.defaults);
         let lease = Lease::start(engine.store.clone(), owner, times.lease, asked_at);
-        Self { engine, request, times, lease, _executing: executing }
+        Self { engine, request, times, lease, executing }
     }
 
     /// Runs the handler and answers once its outcome is written down.
@@ -131,6 +131,9 @@ impl Execution {
                         operation,
                         "an execution ended after another one had taken over"
                     );
+                }
+                if let (Written::Accepted, Ending::Completed(answer)) = (written, &ending) {
+                    self.executing.publish(answer);
                 }
                 return Settled::Written(written);
             }

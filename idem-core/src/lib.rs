@@ -5,7 +5,9 @@
 //! [`Store`] or a binding to another web framework: read a key, build a [`RecordId`] and a
 //! [`Fingerprint`], and let [`Idem::answer`] decide.
 
+mod admission;
 mod attempt;
+mod awaited;
 mod builder;
 mod claiming;
 mod crash;
@@ -44,7 +46,7 @@ pub use crate::memory::MemoryStore;
 pub use crate::{
     attempt::Attempt,
     builder::{Builder, ConfigError},
-    endpoint::{BodyFingerprint, Endpoint, Keep, OnStoreError},
+    endpoint::{BodyFingerprint, Endpoint, Keep, OnConflict, OnStoreError},
     engine::GuardedRequest,
     error::StoreError,
     fingerprint::{Fingerprint, FingerprintBuilder, FingerprintError},

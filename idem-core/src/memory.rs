@@ -153,6 +153,13 @@ impl Row {
         }
     }
 
+    fn in_flight(&self, now: Duration) -> bool {
+        self.version == RECORD_VERSION
+            && self.state == State::InFlight
+            && self.lease_until > now
+            && !self.expired(now)
+    }
+
     /// See the table at [`Store::claim`].
     fn judge(&self, claim: &Claim, now: Duration) -> Result<Verdict, StoreError> {
         if self.version != RECORD_VERSION {
@@ -422,6 +429,15 @@ impl Store for MemoryStore {
                 && row.state == State::InFlight
         });
         Ok(Written::from_hit(mine && self.0.remove(&mut shard, owner.id.digest())))
+    }
+
+    async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        let now = self.0.now();
+        let is_in_flight = |id: &&RecordId| {
+            let shard = self.0.shard(id.digest());
+            shard.rows.get(id.digest()).is_some_and(|row| row.in_flight(now))
+        };
+        Ok(ids.iter().filter(|id| !is_in_flight(id)).cloned().collect())
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

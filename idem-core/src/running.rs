@@ -1,15 +1,20 @@
-//! The executions of this process, by record: one claim at a time, and no takeover of what is alive.
+//! The executions of this process, by record: one claim at a time, no takeover of what is alive, and
+//! news for those who wait.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
-use crate::{fingerprint::Fingerprint, record::RecordId, sync::lock};
+use crate::{
+    fingerprint::Fingerprint,
+    record::{RecordId, StoredResponse},
+    sync::lock,
+};
 
-/// Which records are being claimed or executed by this engine.
+/// Which records are being claimed, executed or waited for by this engine.
 ///
 /// The store decides between processes. Within one, this table answers duplicates of a running
 /// execution without asking the store, sends one claim of a record at a time, and keeps a lease
@@ -17,16 +22,33 @@ use crate::{fingerprint::Fingerprint, record::RecordId, sync::lock};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Running(Arc<Mutex<HashMap<RecordId, Arc<Slot>>>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     gate: Arc<tokio::sync::Mutex<()>>,
     executing: Mutex<Option<Fingerprint>>,
+    /// The answer that became known last, and to what.
+    answer: watch::Sender<Option<Answer>>,
+    /// Somebody who waits may claim.
+    turn: Notify,
+}
+
+type Answer = (Fingerprint, StoredResponse);
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            gate: Arc::default(),
+            executing: Mutex::default(),
+            answer: watch::Sender::new(None),
+            turn: Notify::new(),
+        }
+    }
 }
 
 /// What [`Running::enter`] found.
 pub(crate) enum Entered {
     /// This process executes the record, for a request of this fingerprint.
-    Executing(Fingerprint),
+    Executing(Fingerprint, Waiting),
     /// The caller may ask the store; others wait until it has.
     Gate(Gate),
 }
@@ -41,6 +63,20 @@ pub(crate) struct Gate {
 #[must_use]
 pub(crate) struct Executing(SlotRef);
 
+/// A place among those who wait for a record.
+pub(crate) struct Waiting {
+    slot: SlotRef,
+    answers: watch::Receiver<Option<Answer>>,
+}
+
+/// What ends a wait.
+pub(crate) enum News {
+    /// The record's answer is this.
+    Answered(StoredResponse),
+    /// It may be claimed, by whoever is told so.
+    MayClaim,
+}
+
 struct SlotRef {
     table: Running,
     id: RecordId,
@@ -52,16 +88,27 @@ impl Running {
         let slot = Arc::clone(self.table().entry(id.clone()).or_default());
         let slot = SlotRef { table: self.clone(), id: id.clone(), slot };
         let permit = Arc::clone(&slot.slot.gate).lock_owned().await;
-        let executing = *lock(&slot.slot.executing);
-        match executing {
-            Some(fingerprint) => Entered::Executing(fingerprint),
-            None => Entered::Gate(Gate { slot, _permit: permit }),
+        let executing = lock(&slot.slot.executing);
+        if let Some(fingerprint) = *executing {
+            // Before the execution can tell its answer, which it does under this lock.
+            let answers = slot.slot.answer.subscribe();
+            drop(executing);
+            return Entered::Executing(fingerprint, Waiting { slot, answers });
         }
+        drop(executing);
+        Entered::Gate(Gate { slot, _permit: permit })
     }
 
     /// Whether this process executes the record.
     pub(crate) fn executes(&self, id: &RecordId) -> bool {
         self.table().get(id).is_some_and(|slot| lock(&slot.executing).is_some())
+    }
+
+    /// Lets one of those who wait for the record claim it.
+    pub(crate) fn let_one_claim(&self, id: &RecordId) {
+        if let Some(slot) = self.table().get(id) {
+            slot.turn.notify_one();
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<RecordId, Arc<Slot>>> {
@@ -75,11 +122,57 @@ impl Gate {
         *lock(&self.slot.slot.executing) = Some(fingerprint);
         Executing(self.slot)
     }
+
+    /// Somebody else executes the record: lets the others through, and waits with them.
+    pub(crate) fn wait(self) -> Waiting {
+        let answers = self.slot.slot.answer.subscribe();
+        Waiting { slot: self.slot, answers }
+    }
+
+    /// Tells those who wait the answer of the record.
+    pub(crate) fn publish(&self, fingerprint: Fingerprint, answer: &StoredResponse) {
+        self.slot.slot.answer.send_replace(Some((fingerprint, answer.clone())));
+    }
+
+    /// Lets the next one of those who wait claim the record.
+    pub(crate) fn pass_on(self) {
+        self.slot.slot.turn.notify_one();
+    }
+}
+
+impl Executing {
+    /// The record is completed: tells those who wait its answer.
+    pub(crate) fn publish(&self, answer: &StoredResponse) {
+        let slot = &self.0.slot;
+        if let Some(fingerprint) = lock(&slot.executing).take() {
+            slot.answer.send_replace(Some((fingerprint, answer.clone())));
+        }
+    }
 }
 
 impl Drop for Executing {
     fn drop(&mut self) {
-        *lock(&self.0.slot.executing) = None;
+        let was_executing = lock(&self.0.slot.executing).take().is_some();
+        if was_executing {
+            // Without an answer: somebody may take over.
+            self.0.slot.turn.notify_one();
+        }
+    }
+}
+
+impl Waiting {
+    /// What becomes known first about the record, for a request of this fingerprint.
+    pub(crate) async fn news(&mut self, fingerprint: Fingerprint) -> News {
+        tokio::select! {
+            biased;
+            _ = self.answers.changed() => match &*self.answers.borrow_and_update() {
+                Some((answered, answer)) if *answered == fingerprint => {
+                    News::Answered(answer.clone())
+                }
+                _ => News::MayClaim,
+            },
+            () = self.slot.slot.turn.notified() => News::MayClaim,
+        }
     }
 }
 
@@ -94,7 +187,6 @@ impl Drop for SlotRef {
         }
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +199,7 @@ mod tests {
         let Entered::Gate(gate) = running.enter(&id).await else { panic!("nobody is here") };
         let second = tokio::spawn({
             let (running, id) = (running.clone(), id.clone());
-            async move { matches!(running.enter(&id).await, Entered::Executing(_)) }
+            async move { matches!(running.enter(&id).await, Entered::Executing(..)) }
         });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());

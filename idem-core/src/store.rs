@@ -113,6 +113,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads a record that has not expired.
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
+    /// Says which of these records are not in flight: a claim's verdict, with the fingerprint that
+    /// the record has, would be any other. A record that is absent is one of them.
+    async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError>;
+
     /// Deletes up to `limit` expired records and says how many. Safe from several servers at once.
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError>;
 
@@ -182,6 +186,10 @@ impl Store for Arc<dyn Store> {
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
         (**self).get(id).await
+    }
+
+    async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        (**self).not_in_flight(ids).await
     }
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {

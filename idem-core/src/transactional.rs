@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
+    admission::{Admitted, Verdict},
     attempt::Attempt,
     claiming::refused,
     crash::crash_point,
@@ -20,9 +21,16 @@ use crate::{
     problem::Problem,
     record::{Owner, StoredResponse},
     response::{Captured, capture, is_final, mark_stored},
-    store::{Begin, Begun, Recover},
+    running::Executing,
+    store::{Begin, Begun, Claimed, Recover},
     transaction::{Ended, OpenTransaction, Recorded},
 };
+
+/// A transaction that was begun for an execution.
+struct Won {
+    attempt: Attempt,
+    transaction: Box<dyn OpenTransaction>,
+}
 
 /// How a transaction is to end.
 enum Close {
@@ -62,51 +70,64 @@ impl Engine {
         Fut: Future<Output = Handled<B>>,
     {
         crash_point("idem::before-claim");
-        let deadline = Instant::now() + self.store.timeout;
-        let gate = self.enter(&request).await?;
-        let mut begun = self.begin(&request, deadline).await?;
-        let is_won = matches!(begun, Begun::Won { .. });
-        let _executing = is_won.then(|| gate.execute(request.fingerprint));
+        let begin = |deadline| self.begin(&request, deadline);
+        let (gate, mut won) = match self.admit(&request, begin).await? {
+            Admitted::Won(gate, won) => (gate, won),
+            Admitted::Refused(refused) => return self.refuse(&request.id, refused),
+        };
+        let executing = gate.execute(request.fingerprint);
         let mut runs_left = request.endpoint.retries.saturating_add(1);
         loop {
-            let (attempt, transaction) = match begun {
-                Begun::Refused(claimed) => return self.refuse(&request.id, claimed),
-                Begun::Won { transaction, .. } if runs_left == 0 => {
-                    // Not left to a drop: the client's retry is not to find it open.
-                    drop(self.store.within(transaction.roll_back()).await);
-                    return Err(Problem::TransactionConflict);
-                }
-                Begun::Won { fence, number, transaction } => {
-                    (Attempt::new(request.id.clone(), fence, number), transaction)
-                }
-            };
             crash_point("idem::after-claim");
             runs_left -= 1;
-            match self.run_in(transaction, &request, attempt, &mut execute).await {
+            match self.run_in(won, &request, &executing, &mut execute).await {
                 Ran::Over(answer) => return answer,
                 Ran::Conflict if runs_left > 0 => sleep(pause()).await,
                 Ran::Conflict => {}
                 Ran::Superseded => runs_left = 0,
             }
-            begun = self.begin(&request, Instant::now() + self.store.timeout).await?;
+            won = match self.begin(&request, Instant::now() + self.store.timeout).await? {
+                Verdict::Won(won) if runs_left > 0 => won,
+                Verdict::Won(Won { transaction, .. }) => {
+                    // Not left to a drop: the client's retry is not to find it open.
+                    drop(self.store.within(transaction.roll_back()).await);
+                    return Err(Problem::TransactionConflict);
+                }
+                Verdict::Refused(refused) => {
+                    if let Claimed::Completed(answer) = &refused {
+                        executing.publish(answer);
+                    }
+                    return self.refuse(&request.id, refused);
+                }
+            };
         }
     }
 
-    async fn begin(&self, request: &GuardedRequest, deadline: Instant) -> Result<Begun, Problem> {
+    async fn begin(
+        &self,
+        request: &GuardedRequest,
+        deadline: Instant,
+    ) -> Result<Verdict<Won>, Problem> {
         let begin = Begin {
             owner: Owner::draw(request.id.clone()),
             fingerprint: request.fingerprint,
             settings: request.endpoint.transaction(&self.defaults),
         };
-        let answer = self.store.until(deadline, self.store.store.begin(&begin)).await;
-        answer.map_err(|error| refused(request.id.operation(), &error))
+        match self.store.until(deadline, self.store.store.begin(&begin)).await {
+            Ok(Begun::Won { fence, number, transaction }) => {
+                let attempt = Attempt::new(request.id.clone(), fence, number);
+                Ok(Verdict::Won(Won { attempt, transaction }))
+            }
+            Ok(Begun::Refused(refused)) => Ok(Verdict::Refused(refused)),
+            Err(error) => Err(refused(request.id.operation(), &error)),
+        }
     }
 
     async fn run_in<B, F, Fut>(
         &self,
-        mut transaction: Box<dyn OpenTransaction>,
+        won: Won,
         request: &GuardedRequest,
-        attempt: Attempt,
+        executing: &Executing,
         execute: &mut F,
     ) -> Ran<B>
     where
@@ -114,6 +135,7 @@ impl Engine {
         F: FnMut(Granted) -> Fut,
         Fut: Future<Output = Handled<B>>,
     {
+        let Won { attempt, mut transaction } = won;
         let (endpoint, operation) = (request.endpoint, request.id.operation());
         let granted = Granted::transaction_of(Some(attempt), transaction.lend());
         let work = async {
@@ -142,7 +164,7 @@ impl Engine {
             Err(_) => (Close::RollBack, panicked(operation).into()),
         };
         let ttl = Times::of(endpoint, &self.defaults).ttl;
-        let ran = self.close(transaction, close, ttl, ran, operation).await;
+        let ran = self.close(transaction, close, ttl, ran, operation, Some(executing)).await;
         crash_point("idem::after-commit");
         ran
     }
@@ -194,7 +216,7 @@ impl Engine {
             Ok(Handled::Conflict) => (Close::RollBack, Ran::Conflict),
             Err(_) => (Close::RollBack, panicked(OPERATION).into()),
         };
-        Ok(self.close(transaction, close, Duration::ZERO, ran, OPERATION).await)
+        Ok(self.close(transaction, close, Duration::ZERO, ran, OPERATION, None).await)
     }
 
     /// Ends the transaction, and says what its end makes of the handler's answer.
@@ -205,6 +227,7 @@ impl Engine {
         ttl: Duration,
         mut ran: Ran<B>,
         operation: &str,
+        executing: Option<&Executing>,
     ) -> Ran<B> {
         let has_key = !matches!(close, Close::Commit(None));
         let ended = match &close {
@@ -222,6 +245,9 @@ impl Engine {
                 let (Close::Commit(Some(record)) | Close::Reject(record)) = close else {
                     return ran;
                 };
+                if let Some(executing) = executing {
+                    executing.publish(&record);
+                }
                 if let Ran::Over(Ok(response)) = &mut ran {
                     mark_stored(response, record.body.is_some(), &self.defaults);
                 }
@@ -349,6 +375,10 @@ mod tests {
         }
 
         async fn get(&self, _: &RecordId) -> Result<Option<Record>, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn not_in_flight(&self, _: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
             std::future::pending().await
         }
 

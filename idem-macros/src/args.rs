@@ -9,7 +9,7 @@ use syn::{
 use crate::errors::{Errors, nearest};
 
 /// Every option there is.
-pub(crate) const OPTIONS: [&str; 21] = [
+pub(crate) const OPTIONS: [&str; 23] = [
     "scope",
     "ttl",
     "operation",
@@ -25,6 +25,8 @@ pub(crate) const OPTIONS: [&str; 21] = [
     "max_body",
     "max_response",
     "on_store_error",
+    "on_conflict",
+    "wait",
     "isolation",
     "lock_timeout",
     "statement_timeout",

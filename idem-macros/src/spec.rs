@@ -23,6 +23,7 @@ const ISOLATION: [(&str, Variant); 3] = [
     ("repeatable read", "RepeatableRead"),
     ("serializable", "Serializable"),
 ];
+const ON_CONFLICT: [(&str, Variant); 2] = [("reject", "Reject"), ("wait", "Wait")];
 const ON_STORE_ERROR: [(&str, Variant); 2] = [("refuse", "Refuse"), ("bypass", "Bypass")];
 
 /// A guarded handler, checked.
@@ -60,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) key_format: Option<Variant>,
     pub(crate) recover: Option<Variant>,
     pub(crate) on_store_error: Option<Variant>,
+    pub(crate) on_conflict: Option<Variant>,
+    pub(crate) wait: Option<Duration>,
     pub(crate) keep: Option<Vec<KeepStep>>,
     pub(crate) max_body: Option<usize>,
     pub(crate) max_response: Option<usize>,
@@ -186,6 +189,9 @@ impl Options {
             keep: read.plain("keep", value::keep),
             max_body: read.plain("max_body", value::size),
             max_response: read.plain("max_response", value::size),
+            on_conflict: read
+                .plain("on_conflict", |name, expr| value::choice(name, expr, &ON_CONFLICT)),
+            wait: read.plain("wait", value::duration),
             isolation: read.plain("isolation", |name, expr| value::choice(name, expr, &ISOLATION)),
             lock_timeout: read.plain("lock_timeout", value::duration),
             statement_timeout: read.plain("statement_timeout", value::duration),
@@ -199,6 +205,15 @@ impl Options {
             on_store_error: on_store_error.map(|it| it.value),
             without_attempt,
         };
+        if let (Some(wait), None | Some("Reject")) = (args.get("wait"), options.on_conflict)
+            && options.wait.is_some()
+        {
+            errors.at(
+                wait.span(),
+                "a request that is refused at once does not wait; write `on_conflict = \"wait\"`, or \
+                 remove `wait`",
+            );
+        }
         if let (Some(ttl), Some(lease)) = (ttl, lease)
             && ttl.value < lease.value
         {

@@ -25,7 +25,7 @@ use crate::{
     migrate::{File, migrator},
     names::{Names, quoted},
     row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
-    sql::{Dialect, Statements, trusted},
+    sql::{Dialect, Statements, others, trusted},
 };
 
 const FILES: &[File] = &[File {
@@ -75,6 +75,7 @@ pub struct PostgresStore {
     decide: SqlStr,
     lock: SqlStr,
     record: SqlStr,
+    in_flight: SqlStr,
     statements: Arc<Statements<Postgres>>,
     names: Names,
     statement_timeout: Duration,
@@ -129,6 +130,7 @@ impl PostgresStore {
             decide: transaction::decide(&dialect),
             lock: transaction::lock(&dialect),
             record: transaction::record(&dialect),
+            in_flight: dialect.in_flight("id = ANY ($1)"),
             statements: Arc::new(Statements::new(&dialect)),
             names,
             statement_timeout: timeout,
@@ -295,6 +297,12 @@ impl Store for PostgresStore {
         settings: &TransactionSettings,
     ) -> Result<Box<dyn OpenTransaction>, StoreError> {
         transaction::begin_unguarded(self, settings).await
+    }
+
+    async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        let digests: Vec<&[u8]> = ids.iter().map(|id| &id.digest()[..]).collect();
+        let query = || sqlx::query_as(self.in_flight.clone()).bind(&digests);
+        Ok(others(ids, &self.main.fetch(query).await?))
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

@@ -1,6 +1,6 @@
 //! The statements, as far as both databases agree. Parameters are written `$n`, which both know.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{collections::HashSet, marker::PhantomData, sync::Arc, time::Duration};
 
 use idem_core::{
     Begin, Claim, Fence, Fingerprint, Owner, RECORD_VERSION, RecordId, Recorded, Recover,
@@ -176,6 +176,25 @@ impl Dialect {
             RETURNING 1"
         )
     }
+}
+
+impl Dialect {
+    /// Which of some records are in flight; `among` compares their ids with a parameter. What is in
+    /// flight has not expired.
+    pub(crate) fn in_flight(&self, among: &str) -> SqlStr {
+        let Self { now, table, .. } = self;
+        trusted(format!(
+            "SELECT id FROM {table}
+            WHERE {among} AND version = {RECORD_VERSION} AND state = {IN_FLIGHT}
+                AND lease_until > {now}"
+        ))
+    }
+}
+
+/// Those of the ids that are not among the rows of [`Dialect::in_flight`].
+pub(crate) fn others(ids: &[RecordId], in_flight: &[(Vec<u8>,)]) -> Vec<RecordId> {
+    let in_flight: HashSet<&[u8]> = in_flight.iter().map(|(id,)| &id[..]).collect();
+    ids.iter().filter(|id| !in_flight.contains(&id.digest()[..])).cloned().collect()
 }
 
 /// What a transaction knows of the record that it is going to write.

@@ -3,7 +3,12 @@
 mod builder;
 mod transaction;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use idem_core::{
@@ -21,8 +26,8 @@ use crate::{
     migrate::{File, migrator},
     names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
-    sql::{Dialect, Query, Statements, trusted},
-    tx::is_conflict,
+    sql::{Dialect, Query, Statements, others, trusted},
+    tx::{is_conflict},
 };
 
 const FILES: &[File] = &[File {
@@ -64,6 +69,7 @@ pub struct SqliteStore {
     sweep: SqlStr,
     decide: SqlStr,
     record: SqlStr,
+    in_flight: SqlStr,
     statements: Arc<Statements<Sqlite>>,
     names: Names,
     busy_timeout: Duration,
@@ -106,6 +112,7 @@ impl SqliteStore {
             sweep: sweep(&dialect),
             decide: transaction::decide(&dialect),
             record: transaction::record(&dialect),
+            in_flight: dialect.in_flight("id IN (SELECT unhex(value) FROM json_each($1))"),
             statements: Arc::new(Statements::new(&dialect)),
             names,
             busy_timeout,
@@ -169,6 +176,14 @@ fn sweep(dialect: &Dialect) -> SqlStr {
         )
         RETURNING 1"
     ))
+}
+
+fn hexadecimal(id: &RecordId) -> String {
+    id.digest().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
 }
 
 /// Runs a statement to its end: only then is it known that it was committed. A future that is
@@ -251,6 +266,13 @@ impl Store for SqliteStore {
         _: &TransactionSettings,
     ) -> Result<Box<dyn OpenTransaction>, StoreError> {
         transaction::begin_unguarded(self).await
+    }
+
+    async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        let digests: Vec<String> = ids.iter().map(hexadecimal).collect();
+        let json = format!("[\"{}\"]", digests.join("\",\""));
+        let query = sqlx::query_as(self.in_flight.clone()).bind(json);
+        Ok(others(ids, &fetch(&self.readers, query).await?))
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {

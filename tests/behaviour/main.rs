@@ -16,3 +16,4 @@ mod retries;
 mod scopes;
 mod secrets;
 mod support;
+mod waiting;

@@ -281,6 +281,10 @@ impl Store for Rigged {
         self.line("get", self.memory.get(id)).await
     }
 
+    async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
+        self.line("not_in_flight", self.memory.not_in_flight(ids)).await
+    }
+
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
         self.line("sweep", self.memory.sweep(limit)).await
     }
