@@ -114,7 +114,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError>;
 
     /// Says which of these records are not in flight: a claim's verdict, with the fingerprint that
-    /// the record has, would be any other. A record that is absent is one of them.
+    /// the record has, would be any other. A record that is absent is one of them. They come in the
+    /// order that they were asked for.
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError>;
 
     /// Deletes up to `limit` expired records and says how many. Safe from several servers at once.

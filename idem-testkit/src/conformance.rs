@@ -16,6 +16,7 @@ pub mod resolving;
 pub mod responses;
 mod subject;
 pub mod versions;
+pub mod waiting;
 
 use std::time::Duration;
 
@@ -110,6 +111,9 @@ macro_rules! conformance {
                 one_of_many_resolutions_is_written
                 a_late_owner_and_a_resolution_exclude_each_other
                 a_dropped_resolution_can_be_sent_again;
+            waiting:
+                records_that_are_in_flight_are_told_from_all_others
+                a_thousand_records_are_asked_for_at_once;
             expiry:
                 a_completed_record_frees_its_key_after_its_ttl
                 a_failed_record_frees_its_key_after_its_ttl

@@ -18,3 +18,4 @@ mod savepoints;
 mod settings;
 mod statements;
 mod unguarded;
+mod waiting;

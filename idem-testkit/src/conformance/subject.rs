@@ -88,6 +88,10 @@ impl Subject {
         self.get(id).await.map(|record| record.state)
     }
 
+    pub(super) async fn not_in_flight(&self, ids: &[RecordId]) -> Vec<RecordId> {
+        self.store.not_in_flight(ids).await.expect("the store answers")
+    }
+
     pub(super) async fn sweep(&self, limit: u32) -> u64 {
         self.store.sweep(limit).await.expect("sweep")
     }
