@@ -14,10 +14,12 @@ use http::{HeaderMap, Uri, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError};
 use idem_core::{
     BodyFingerprint, Endpoint, Fingerprint, FingerprintBuilder, FingerprintError, Granted,
-    GuardedRequest, Handled, Idem, IdempotencyKey, Problem, RecordId, Scope, ScopeValue,
+    GuardedRequest, Handled, Idem, IdempotencyKey, KeySource, Problem, Scope, ScopeValue,
     ScopeWriter,
 };
 use serde::Serialize;
+
+use crate::key::Key;
 
 /// The only argument of a guarded handler as axum sees it: the whole request, and the state.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ where
     }
 }
 
-/// A request on its way: key → head → body → scope and fingerprint → engine.
+/// A request on its way: key → head → body → scope, key and fingerprint → engine.
 #[derive(Debug)]
 pub struct Edge<D> {
     idem: Idem<D>,
@@ -51,21 +53,24 @@ pub struct Edge<D> {
     head: Parts,
     unread: Body,
     body: Bytes,
-    /// `None`: the request has no key and needs none.
+    /// `None`: the request has no key and gets none.
     guard: Option<Guard>,
     headers_for_problems: HeaderMap,
 }
 
 #[derive(Debug)]
 struct Guard {
-    key: IdempotencyKey,
+    sent: Option<Key>,
     operation: String,
     print: FingerprintBuilder,
     headers: HeaderMap,
 }
 
+/// What the attribute's expressions say of a request: scope, key, fingerprint.
+type Asked = (ScopeValue, Option<Key>, Result<Fingerprint, FingerprintError>);
+
 impl<D> Edge<D> {
-    /// Reads the key, before anything else.
+    /// Reads the key that the client sent, before anything else.
     ///
     /// # Errors
     ///
@@ -91,21 +96,28 @@ impl<D> Edge<D> {
     }
 
     fn guard(&self) -> Result<Option<Guard>, Problem> {
-        let header = self.idem.key_header(self.endpoint);
-        let format = self.endpoint.accepted_keys();
-        let key = match IdempotencyKey::from_headers(&self.head.headers, &header, format) {
-            Ok(Some(key)) => key,
-            Ok(None) if self.endpoint.is_required() => return Err(Problem::KeyMissing { header }),
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(Problem::KeyInvalid { header, error }),
-        };
+        let source = self.endpoint.key_source();
+        let sent = if source == KeySource::Derived { None } else { self.sent_key()? };
+        if sent.is_none() && source == KeySource::Sent {
+            return Ok(None);
+        }
         let uri = original_uri(&self.head);
         let mut print = FingerprintBuilder::new(&self.head.method, uri.path());
         if self.endpoint.covers_query() {
             print = print.query(uri.query());
         }
         let (operation, headers) = (self.operation()?, self.head.headers.clone());
-        Ok(Some(Guard { key, operation, print, headers }))
+        Ok(Some(Guard { sent, operation, print, headers }))
+    }
+
+    fn sent_key(&self) -> Result<Option<Key>, Problem> {
+        let header = self.idem.key_header(self.endpoint);
+        let format = self.endpoint.accepted_keys();
+        match IdempotencyKey::from_headers(&self.head.headers, &header, format) {
+            Ok(None) if self.endpoint.is_required() => Err(Problem::KeyMissing { header }),
+            Ok(key) => Ok(key.map(Key::Sent)),
+            Err(error) => Err(Problem::KeyInvalid { header, error }),
+        }
     }
 
     fn operation(&self) -> Result<String, Problem> {
@@ -149,10 +161,10 @@ impl<D> Edge<D> {
         Ok(Request::from_parts(head, Body::from(self.body.clone())))
     }
 
-    /// Evaluates scope and fingerprint, if the request has a key to guard it by.
+    /// Evaluates scope, key and fingerprint, if the request has a key to guard it by.
     pub fn ask(
         &mut self,
-        of: impl FnOnce(Print<'_>) -> (ScopeValue, Result<Fingerprint, FingerprintError>),
+        of: impl FnOnce(Print<'_>, Option<Key>) -> Asked,
     ) -> Option<Result<GuardedRequest, Problem>> {
         let guard = self.guard.take()?;
         let print = Print {
@@ -161,10 +173,11 @@ impl<D> Edge<D> {
             headers: &guard.headers,
             body: &self.body,
         };
-        let (scope, fingerprint) = of(print);
+        let (scope, key, fingerprint) = of(print, guard.sent);
+        let key = key?;
         let asked = match fingerprint {
             Ok(fingerprint) => {
-                let id = RecordId::sent(&guard.operation, &scope, &guard.key);
+                let id = key.record(&guard.operation, &scope);
                 Ok(GuardedRequest { id, fingerprint, endpoint: self.endpoint })
             }
             Err(error) => {

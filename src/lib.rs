@@ -35,6 +35,7 @@
 
 mod edge;
 mod extract;
+mod key;
 mod state;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tx;
@@ -92,6 +93,8 @@ pub use idem_macros::Scope;
 /// - `ttl`, default `"24h"`: how long a completed record is replayed.
 /// - `operation`, default method and route template: which operation it is. Handlers with the same
 ///   name share their keys: one that was used at one route is a mismatch at the other.
+/// - `key`: an expression over the arguments that says which intent a request is, where clients send no
+///   key; no header is read then. See [below](#keys-that-nobody-sends).
 /// - `header`, default `"Idempotency-Key"`: the header that carries the key.
 /// - `required`, default `true`: `false` lets requests without a key pass through unguarded.
 /// - `key_format`, default `"any"`: or `"uuid"`, `"uuid4"`.
@@ -141,6 +144,44 @@ pub use idem_macros::Scope;
 ///
 /// On SQLite the transaction has the file's only writer from its beginning to its end: keep it short.
 ///
+/// # Keys that nobody sends
+///
+/// Some requests say themselves which intent they are: opening the conversation of these people,
+/// importing the file of this digest. `key` names that, so that clients need no header, and one that
+/// they send is not read:
+///
+/// ```
+/// # use axum::Json;
+/// use idem::{Scope, idempotent};
+///
+/// # #[derive(Scope)]
+/// # struct User(u64);
+/// #[derive(serde::Deserialize)]
+/// struct Opening {
+///     participants: Vec<String>,
+/// }
+///
+/// /// The same for the same people, in whichever order they are named.
+/// fn participants_key(participants: &[String]) -> String {
+///     let mut participants = participants.to_vec();
+///     participants.sort();
+///     format!("{participants:?}")
+/// }
+///
+/// #[idempotent(scope = "user", key = "participants_key(&opening.participants)")]
+/// async fn open_conversation(user: User, Json(opening): Json<Opening>) -> String {
+///     // …
+///     # let _ = user;
+///     opening.participants.concat()
+/// }
+/// # let _ = open_conversation_unguarded;
+/// ```
+///
+/// The value is what a [`Scope`](trait@Scope) may be: a string, an integer, a `Uuid`, a tuple, a type
+/// with `#[derive(Scope)]`. It may be of any length. Since it says all that counts of a request,
+/// `fingerprint` is `"none"` and `query` is `false` unless they are given; the path still counts.
+/// Every request is guarded, and `header`, `key_format` and `required` mean nothing.
+///
 /// # The way of a request
 ///
 /// Key, head extractors, body (bounded), last extractor, scope and fingerprint, claim; then the
@@ -182,7 +223,7 @@ fn is_conflict(_: &(dyn std::error::Error + 'static)) -> bool {
 pub mod __private {
     pub use axum_core::response::Response;
     pub use idem_core::{
-        BodyFingerprint, Endpoint, Handled, Isolation, Keep, KeyFormat, OnConflict, OnStoreError,
+    BodyFingerprint, Endpoint, Handled, Isolation, Keep, KeyFormat, KeySource, OnConflict, OnStoreError,
         Recover, ScopeValue,
     };
 
@@ -195,6 +236,7 @@ pub mod __private {
             ExtractsLast, ExtractsPart, NoDebugHandler, NothingSpecial, Probe, Repeats, Retries,
             only_below,
         },
+        key::{Key, key_part},
         state::HasEngine,
     };
 }

@@ -8,7 +8,7 @@ use http::{
 };
 
 use crate::{
-    key::KeyFormat,
+    key::{KeyFormat, KeySource},
     store::Recover,
     transaction::{Isolation, TransactionSettings},
 };
@@ -112,6 +112,7 @@ pub enum BodyFingerprint {
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of the attribute")]
 pub struct Endpoint {
     pub(crate) operation: Option<&'static str>,
+    pub(crate) keys: KeySource,
     pub(crate) header: Option<&'static str>,
     pub(crate) required: bool,
     pub(crate) key_format: KeyFormat,
@@ -151,6 +152,7 @@ impl Endpoint {
     pub const fn new() -> Self {
         Self {
             operation: None,
+            keys: KeySource::Sent,
             header: None,
             required: true,
             key_format: KeyFormat::Any,
@@ -179,6 +181,8 @@ impl Endpoint {
     setters! {
         /// Names the operation instead of method and route template.
         operation: &'static str = Some(operation);
+        /// Where the keys come from.
+        keys: KeySource = keys;
         /// The request header that carries the key. It must be a valid header name in lower case.
         header: &'static str = Some(header);
         /// Whether a request without a key is refused (the default) or passes through unguarded.
@@ -228,6 +232,11 @@ impl Endpoint {
     /// The name that replaces method and route template, if there is one.
     pub const fn operation_name(&self) -> Option<&'static str> {
         self.operation
+    }
+
+    /// Where the keys come from.
+    pub const fn key_source(&self) -> KeySource {
+        self.keys
     }
 
     /// Whether a request must carry a key.

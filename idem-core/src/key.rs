@@ -95,6 +95,16 @@ fn unquote(bytes: &[u8]) -> Result<String, KeyError> {
     }
 }
 
+/// Where an endpoint's keys come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeySource {
+    /// Clients send them (the default).
+    #[default]
+    Sent,
+    /// The endpoint derives them from its requests; what clients send is not read.
+    Derived,
+}
+
 /// Which keys an endpoint accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyFormat {

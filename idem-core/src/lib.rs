@@ -11,6 +11,7 @@ mod awaited;
 mod builder;
 mod claiming;
 mod crash;
+mod derived_key;
 mod endpoint;
 mod engine;
 mod error;
@@ -46,6 +47,7 @@ pub use crate::memory::MemoryStore;
 pub use crate::{
     attempt::Attempt,
     builder::{Builder, ConfigError},
+    derived_key::{DerivedKey},
     endpoint::{BodyFingerprint, Endpoint, Keep, OnConflict, OnStoreError},
     engine::GuardedRequest,
     error::StoreError,
@@ -53,7 +55,7 @@ pub use crate::{
     handler::{Granted, Handled},
     held::{Outcome, Reconciler, ResolveError},
     idem::Idem,
-    key::{IdempotencyKey, KeyError, KeyFormat, MAX_KEY_LEN},
+    key::{IdempotencyKey, KeyError, KeyFormat, KeySource, MAX_KEY_LEN},
     problem::{Problem, ProblemContext},
     record::{
         AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,

@@ -1,6 +1,7 @@
 //! Records: what is stored about a key, and what identifies it.
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -12,7 +13,12 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{fingerprint::Fingerprint, key::IdempotencyKey, scope::ScopeValue};
+use crate::{
+    derived_key::DerivedKey,
+    fingerprint::Fingerprint,
+    key::{IdempotencyKey, MAX_KEY_LEN},
+    scope::ScopeValue,
+};
 
 /// The version of the record format that this crate writes and reads. A record of another version
 /// is refused, never guessed at.
@@ -47,12 +53,24 @@ impl RecordId {
     /// assert_ne!(ann.digest(), bob.digest());
     /// ```
     pub fn sent(operation: &str, scope: &ScopeValue, key: &IdempotencyKey) -> Self {
-        Self::new(b"sent", operation, scope, key.as_str())
+        let key = key.as_str();
+        Self::new(b"sent", operation, scope, (key.as_bytes(), key))
     }
 
-    fn new(source: &[u8], operation: &str, scope: &ScopeValue, key: &str) -> Self {
+    /// The id of the record for a key that the endpoint derived from the request. It never is the
+    /// record of a key that a client sent.
+    pub fn derived(operation: &str, scope: &ScopeValue, key: &DerivedKey) -> Self {
+        Self::new(b"derived", operation, scope, (key.bytes(), key.text()))
+    }
+
+    fn new(
+        source: &[u8],
+        operation: &str,
+        scope: &ScopeValue,
+        (key, key_text): (&[u8], &str),
+    ) -> Self {
         let mut digest = Sha256::new();
-        for part in [source, operation.as_bytes(), scope.bytes(), key.as_bytes()] {
+        for part in [source, operation.as_bytes(), scope.bytes(), key] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
@@ -60,7 +78,7 @@ impl RecordId {
             digest: digest.finalize().into(),
             operation: readable(operation),
             scope: readable(scope.text()),
-            key: readable(key),
+            key: readable(&beginning(key_text)),
         }))
     }
 
@@ -85,7 +103,8 @@ impl RecordId {
         &self.0.scope
     }
 
-    /// The key, readable. Keep it out of logs.
+    /// The key, readable; of a longer one that an endpoint derived, the first 255 characters. Keep it
+    /// out of logs.
     pub fn key(&self) -> &str {
         &self.0.key
     }
@@ -108,6 +127,14 @@ impl Hash for RecordId {
 impl fmt::Debug for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RecordId({})", self.0.operation)
+    }
+}
+
+/// Derived keys are of any length, and people need to see only so much of them.
+fn beginning(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_KEY_LEN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -326,6 +353,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -344,13 +373,41 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_for_readers() {
-        let id = RecordId::new(b"sent", "op", &ScopeValue::of("a\0b\u{1b}"), "k");
+        let odd = "a\0b\u{1b}";
+        let id = RecordId::derived("op", &ScopeValue::of(odd), &DerivedKey::of(odd));
         assert_eq!(id.scope(), "a\\u{0}b\\u{1b}");
+        assert_eq!(id.key(), id.scope());
+    }
+
+    #[test]
+    fn of_a_long_key_every_character_counts_and_the_beginning_is_readable() {
+        let of = |key: &str| RecordId::derived("op", &ScopeValue::global(), &DerivedKey::of(key));
+        let longest = "ä".repeat(MAX_KEY_LEN);
+        assert_eq!(of(&longest).key(), longest);
+        let [one, other] = ["1", "2"].map(|last| of(&format!("{longest}{last}")));
+        assert_eq!(one.key(), format!("{longest}…"));
+        assert_eq!(one.key(), other.key());
+        assert_ne!(one.digest(), other.digest());
+    }
+
+    #[test]
+    fn keys_of_different_sources_never_meet() {
+        let scope = ScopeValue::global();
+        let text = "same";
+        let derived = DerivedKey::of(text);
+        let bytes = (derived.bytes(), text);
+        let ids = [
+            RecordId::new(b"sent", "op", &scope, bytes),
+            RecordId::derived("op", &scope, &derived),
+        ];
+        let digests: HashSet<_> = ids.iter().map(RecordId::digest).collect();
+        assert_eq!(digests.len(), ids.len());
     }
 
     #[test]
     fn a_stored_id_is_the_id_that_was_stored() {
-        let id = RecordId::new(b"sent", "op\n", &ScopeValue::of(&("a\0b", 1)), "k\\u{0}");
+        let key = DerivedKey::of("k\\u{0}");
+        let id = RecordId::derived("op\n", &ScopeValue::of(&("a\0b", 1)), &key);
         let [operation, scope, key] = [id.operation(), id.scope(), id.key()].map(str::to_owned);
         let stored = RecordId::from_stored(*id.digest(), operation, scope, key);
         assert_eq!(stored, id);

@@ -9,10 +9,11 @@ use syn::{
 use crate::errors::{Errors, nearest};
 
 /// Every option there is.
-pub(crate) const OPTIONS: [&str; 23] = [
+pub(crate) const OPTIONS: [&str; 24] = [
     "scope",
     "ttl",
     "operation",
+    "key",
     "header",
     "required",
     "key_format",

@@ -22,7 +22,7 @@ use self::{
     checks::about_types,
     endpoint::endpoint,
     original::{on_guarded, original, unguarded},
-    values::{fingerprint, scope},
+    values::{fingerprint, key, scope},
 };
 use crate::spec::Spec;
 
@@ -43,6 +43,7 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
     );
     let views = spec.mentioned.iter().map(|i| arguments[*i].view(handler));
     let scope = scope(&spec.scope, handler);
+    let key = key(&spec.key, handler);
     let fingerprint = fingerprint(&spec.fingerprint, handler);
     let answer = answer(spec, &arguments);
     quote_spanned! {local()=>
@@ -70,9 +71,9 @@ pub(crate) fn expand(spec: &Spec) -> TokenStream {
                 };
                 #last
                 let args = (#(#vars,)*);
-                let asked = edge.ask(|print| {
+                let asked = edge.ask(|print, sent| {
                     #(#views)*
-                    (#scope, #fingerprint)
+                    (#scope, #key, #fingerprint)
                 });
                 #answer
             }

@@ -46,8 +46,24 @@ pub(crate) fn parse(
     Some(Value::Keyword(keyword))
 }
 
+/// Reads the expression of an option that has no keywords.
+pub(crate) fn parse_plain(
+    option: &str,
+    expr: &Expr,
+    handler: &Handler,
+    errors: &mut Errors,
+) -> Option<Expr> {
+    let parsed = errors.take(unquoted(option, expr))?;
+    check_names(option, &parsed, &[], handler, errors);
+    Some(parsed)
+}
+
 fn unquoted(option: &str, expr: &Expr) -> Result<Expr> {
-    let example = if option == "scope" { "user.id" } else { "(&order.to, order.amount)" };
+    let example = match option {
+        "scope" => "user.id",
+        "fingerprint" => "(&order.to, order.amount)",
+        _ => "(&order.to, order.number)",
+    };
     match string(expr) {
         Some(text) => text.parse().map_err(|error| {
             let message = format!(

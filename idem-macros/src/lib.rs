@@ -7,6 +7,7 @@ mod errors;
 mod expand;
 mod expression;
 mod handler;
+mod key;
 mod spec;
 mod value;
 

@@ -10,6 +10,7 @@ use crate::{
     errors::Errors,
     expression::{self, Value},
     handler::Handler,
+    key::{self, Key},
     value::{self, Given, KeepStep},
 };
 
@@ -30,9 +31,10 @@ const ON_STORE_ERROR: [(&str, Variant); 2] = [("refuse", "Refuse"), ("bypass", "
 pub(crate) struct Spec {
     pub(crate) handler: Handler,
     pub(crate) scope: Scope,
+    pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) options: Options,
-    /// The arguments that scope and fingerprint mention, by position.
+    /// The arguments that the expressions mention, by position.
     pub(crate) mentioned: BTreeSet<usize>,
 }
 
@@ -111,17 +113,20 @@ fn bound(name: &str) -> Option<Only> {
 impl Spec {
     pub(crate) fn check(args: &Args, handler: Option<Handler>, mut errors: Errors) -> Result<Self> {
         let options = Options::check(args, &mut errors);
+        key::check_together(args, &mut errors);
         let spec = handler.and_then(|handler| {
             let scope = check_scope(args, &handler, &mut errors);
+            let key = Key::check(args, &handler, &mut errors);
             let fingerprint = check_fingerprint(args, &handler, &mut errors);
-            let (scope, fingerprint) = (scope?, fingerprint?);
+            let (scope, key, fingerprint) = (scope?, key?, fingerprint?);
             let expressions = [
                 if let Scope::Expression(expr) = &scope { Some(expr) } else { None },
+                key.expression(),
                 if let Fingerprint::Expression(expr) = &fingerprint { Some(expr) } else { None },
             ];
             let mentioned =
                 expression::mentioned(expressions.into_iter().flatten(), &handler.arguments);
-            Some(Self { handler, scope, fingerprint, options, mentioned })
+            Some(Self { handler, scope, key, fingerprint, options, mentioned })
         });
         errors.finish(spec)
     }
@@ -144,7 +149,7 @@ fn check_scope(args: &Args, handler: &Handler, errors: &mut Errors) -> Option<Sc
 
 fn check_fingerprint(args: &Args, handler: &Handler, errors: &mut Errors) -> Option<Fingerprint> {
     let Some(expr) = args.get("fingerprint") else {
-        return Some(Fingerprint::Body("Json"));
+        return Some(Fingerprint::Body(if derives_key(args) { "None" } else { "Json" }));
     };
     let keywords = ["json", "bytes", "none"];
     Some(match expression::parse("fingerprint", expr, &keywords, handler, errors)? {
@@ -153,6 +158,12 @@ fn check_fingerprint(args: &Args, handler: &Handler, errors: &mut Errors) -> Opt
         Value::Keyword(_) => Fingerprint::Body("None"),
         Value::Expression(expr) => Fingerprint::Expression(expr),
     })
+}
+
+/// Whether the key says all that counts of a request. Another request for which it is the same can
+/// choose no other key, so that a mismatch would be a dead end.
+fn derives_key(args: &Args) -> bool {
+    args.get("key").is_some()
 }
 
 impl Options {
@@ -182,7 +193,9 @@ impl Options {
             failed_ttl: read.plain("failed_ttl", value::duration),
             operation: read.plain("operation", value::name),
             header: read.plain("header", value::header),
-            query: read.plain("query", value::boolean),
+            query: read
+                .plain("query", value::boolean)
+                .or_else(|| derives_key(args).then_some(false)),
             key_format: read
                 .plain("key_format", |name, expr| value::choice(name, expr, &KEY_FORMATS)),
             recover: read.plain("recover", |name, expr| value::choice(name, expr, &RECOVER)),

@@ -9,6 +9,7 @@ mod bodies;
 mod commits;
 mod concurrency;
 mod conflicts;
+mod derived_keys;
 mod disconnects;
 mod misuse;
 mod outcomes;

@@ -4,7 +4,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::argument::{Argument, takes};
-use crate::spec::{Fingerprint, Options, Spec};
+use crate::{
+    key::Key,
+    spec::{Fingerprint, Options, Spec},
+};
 
 pub(super) fn endpoint(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     let private = quote!(::idem::__private);
@@ -57,11 +60,16 @@ pub(super) fn endpoint(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
         Fingerprint::Body(kind) => kind,
         Fingerprint::Expression(_) => "None",
     };
+    let keys = match &spec.key {
+        Key::Sent => None,
+        Key::Derived(_) => Some("Derived"),
+    };
     let setters = [
         set("ttl", ttl.as_ref().map(duration)),
         set("failed_ttl", failed_ttl.as_ref().map(duration)),
         set("lease", lease.as_ref().map(duration)),
         set("operation", operation.as_ref().map(|it| plain(it))),
+        set("keys", keys.map(|it| variant("KeySource", it))),
         set("header", header.as_ref().map(|it| plain(it))),
         set("required", required.as_ref().map(|it| plain(it))),
         set("query", query.as_ref().map(|it| plain(it))),

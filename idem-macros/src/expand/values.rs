@@ -1,13 +1,14 @@
-//! The expressions of `scope` and `fingerprint` → values.
+//! The attribute's expressions → values.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Pat, spanned::Spanned, visit::Visit};
 
 use super::local;
 use crate::{
     expression::{peeled, single_name, tuple_parts},
     handler::{Handler, bindings},
+    key::Key,
     spec::{Fingerprint, Scope},
 };
 
@@ -15,21 +16,40 @@ pub(super) fn scope(scope: &Scope, handler: &Handler) -> TokenStream {
     match scope {
         Scope::Global => quote!(::idem::__private::ScopeValue::global()),
         Scope::Expression(expr) => {
-            let value = scope_part(expr, handler);
+            let value = scope_part(expr, handler, |_, part| part);
             quote_spanned!(expr.span()=> ::idem::__private::scope_of(#value))
         }
     }
 }
 
 /// A tuple's parts are checked one by one, so that an error names the part.
-fn scope_part(expr: &Expr, handler: &Handler) -> TokenStream {
+fn scope_part(
+    expr: &Expr,
+    handler: &Handler,
+    checked: fn(&Expr, TokenStream) -> TokenStream,
+) -> TokenStream {
     let expr = peeled(expr);
     match tuple_parts(expr) {
         Some(parts) => {
-            let parts = parts.map(|it| scope_part(it, handler));
+            let parts = parts.map(|it| scope_part(it, handler, checked));
             quote_spanned!(expr.span()=> &::idem::__private::ScopeTuple(&[#(#parts),*]))
         }
-        None => reference(expr, handler),
+        None => checked(expr, reference(expr, handler)),
+    }
+}
+
+pub(super) fn key(key: &Key, handler: &Handler) -> TokenStream {
+    let sent = Ident::new("sent", local());
+    let Some(expr) = key.expression() else {
+        return sent.to_token_stream();
+    };
+    let value = scope_part(
+        expr,
+        handler,
+        |expr, part| quote_spanned!(expr.span()=> ::idem::__private::key_part(#part)),
+    );
+    quote_spanned! {local()=>
+        #sent.or_else(|| ::core::option::Option::Some(::idem::__private::Key::derived(#value)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `scope` and `fingerprint` may say.
+//! What the options over the arguments may say.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -131,6 +131,21 @@ async fn members_are_no_names(Extension(user): Extension<User>, id: Attempt, _: 
 #[idempotent(scope = "headers.get(\"x\").map_or(REGION, |it| it.to_str().unwrap_or(REGION))")]
 async fn closures(headers: HeaderMap) {}
 
+#[idempotent(scope = "user", key = "(order.amount, (&order.lines[0], REGION), user.org())")]
+async fn key(Extension(user): Extension<User>, Json(order): Json<Order>) {
+    // Nothing is moved by the expressions.
+    drop((user, order));
+}
+
+#[idempotent(scope = user, key = user)]
+async fn bare_key(Extension(user): Extension<User>) {}
+
+#[idempotent(scope = "global", key = "apply(double, id)")]
+async fn key_by_function(Path(id): Path<u64>) {}
+
+#[idempotent(scope = "global", key = "rules::region()")]
+async fn key_without_arguments() {}
+
 #[idempotent(scope = "(id, tail, first)")]
 async fn patterns(
     Path((id, mut tail)): Path<(u64, String)>,
@@ -161,5 +176,9 @@ fn main() {
         .route("/16", post(bare_keywords_as_names))
         .route("/17", post(members_are_no_names))
         .route("/18", post(closures))
-        .route("/19", post(patterns));
+        .route("/19", post(patterns))
+        .route("/20", post(key))
+        .route("/21", post(bare_key))
+        .route("/22", post(key_by_function))
+        .route("/23", post(key_without_arguments));
 }

@@ -79,6 +79,9 @@ async fn used_only_in_the_expressions(
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Name(String);
 
+#[idempotent(scope = "global", key = "(user, 1)")]
+async fn used_only_in_the_key(Extension(user): Extension<User>) {}
+
 #[idempotent(scope = "(user.name.as_str(), id)", fingerprint = "id")]
 async fn patterns(
     attempt: Attempt,
@@ -206,6 +209,7 @@ pub fn routes() -> Router<AppState> {
         .route("/14", post(private::one))
         .route("/15", post(private::two))
         .route("/16", post(inside_of_a_function))
+        .route("/17", post(used_only_in_the_key))
 }
 
 fn main() {

@@ -13,6 +13,8 @@ struct Endpoint;
 struct Scope;
 struct ScopeValue;
 struct Guarded;
+struct Key;
+struct DerivedKey;
 struct Probe;
 struct String;
 struct Duration;
@@ -47,16 +49,20 @@ fn response() -> u64 {
 #[idempotent(scope = "(engine(&id), request(&id), asked(), edge(), response(), ENDPOINT)")]
 async fn functions_named_like_locals(Path(id): Path<u64>) {}
 
-#[idempotent(scope = "(edge, args, request, state, answer)", fingerprint = "(edge, args, print)")]
+#[idempotent(
+    scope = "(edge, args, request, state, answer)",
+    key = "(edge, print, sent)",
+    fingerprint = "(edge, args, print)"
+)]
 async fn arguments_named_like_locals(
     Path((edge, args, request, state)): Path<(u64, u64, u64, u64)>,
     Path((answer, attempt, guarded, print)): Path<(u64, u64, u64, u64)>,
     Path((engine, asked, begun, returned)): Path<(u64, u64, u64, u64)>,
     Path((arg0, arg1, response, value)): Path<(u64, u64, u64, u64)>,
-    Path((error, endpoint, idem, body)): Path<(u64, u64, u64, u64)>,
+    Path((error, endpoint, idem, sent)): Path<(u64, u64, u64, u64)>,
 ) {
     let _ = (edge, args, request, state, answer, attempt, guarded, print, engine, asked, begun);
-    let _ = (returned, arg0, arg1, response, value, error, endpoint, idem, body);
+    let _ = (returned, arg0, arg1, response, value, error, endpoint, idem, sent);
 }
 
 #[idempotent(scope = "(engine, attempt, guarded, arg0)")]

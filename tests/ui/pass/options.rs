@@ -60,6 +60,16 @@ async fn without_store(_: Option<Attempt>) {}
 #[idempotent(scope = "global", required = true, on_store_error = "refuse")]
 async fn with_attempt(_: Attempt) {}
 
+#[idempotent(scope = "global", key = "order.to", fingerprint = "json", query = true)]
+async fn with_derived_key(_: Attempt, Json(order): Json<Order>) -> String {
+    order.to
+}
+
+#[idempotent(scope = "global", key = "order.to", on_store_error = "bypass")]
+async fn with_derived_key_without_store(_: Option<Attempt>, Json(order): Json<Order>) -> String {
+    order.to
+}
+
 #[idempotent {
     scope = "global"
 }]
@@ -76,5 +86,7 @@ fn main() {
         .route("/7", post(without_key))
         .route("/8", post(without_store))
         .route("/9", post(with_attempt))
-        .route("/10", post(other_delimiters));
+        .route("/10", post(other_delimiters))
+        .route("/11", post(with_derived_key))
+        .route("/12", post(with_derived_key_without_store));
 }
