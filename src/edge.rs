@@ -114,10 +114,14 @@ impl<D> Edge<D> {
         let header = self.idem.key_header(self.endpoint);
         let format = self.endpoint.accepted_keys();
         match IdempotencyKey::from_headers(&self.head.headers, &header, format) {
-            Ok(None) if self.endpoint.is_required() => Err(Problem::KeyMissing { header }),
+            Ok(None) if self.must_be_sent() => Err(Problem::KeyMissing { header }),
             Ok(key) => Ok(key.map(Key::Sent)),
             Err(error) => Err(Problem::KeyInvalid { header, error }),
         }
+    }
+
+    const fn must_be_sent(&self) -> bool {
+        matches!(self.endpoint.key_source(), KeySource::Sent) && self.endpoint.is_required()
     }
 
     fn operation(&self) -> Result<String, Problem> {

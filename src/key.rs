@@ -9,6 +9,8 @@ pub enum Key {
     Sent(IdempotencyKey),
     /// `key = "…"`.
     Derived(DerivedKey),
+    /// `fallback_key = "…"`, when the client sent none.
+    Fallback(DerivedKey),
 }
 
 impl Key {
@@ -17,10 +19,16 @@ impl Key {
         Self::Derived(DerivedKey::of(value))
     }
 
+    /// The value of `fallback_key`.
+    pub fn fallback(value: &dyn Scope) -> Self {
+        Self::Fallback(DerivedKey::of(value))
+    }
+
     pub(crate) fn record(&self, operation: &str, scope: &ScopeValue) -> RecordId {
         match self {
             Self::Sent(key) => RecordId::sent(operation, scope, key),
             Self::Derived(key) => RecordId::derived(operation, scope, key),
+            Self::Fallback(key) => RecordId::fallback(operation, scope, key),
         }
     }
 }

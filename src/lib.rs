@@ -95,6 +95,7 @@ pub use idem_macros::Scope;
 ///   name share their keys: one that was used at one route is a mismatch at the other.
 /// - `key`: an expression over the arguments that says which intent a request is, where clients send no
 ///   key; no header is read then. See [below](#keys-that-nobody-sends).
+/// - `fallback_key`: the same for requests that come without a key. With it, `required` means nothing.
 /// - `header`, default `"Idempotency-Key"`: the header that carries the key.
 /// - `required`, default `true`: `false` lets requests without a key pass through unguarded.
 /// - `key_format`, default `"any"`: or `"uuid"`, `"uuid4"`.
@@ -181,6 +182,12 @@ pub use idem_macros::Scope;
 /// with `#[derive(Scope)]`. It may be of any length. Since it says all that counts of a request,
 /// `fingerprint` is `"none"` and `query` is `false` unless they are given; the path still counts.
 /// Every request is guarded, and `header`, `key_format` and `required` mean nothing.
+///
+/// Where some clients send keys and others do not, `fallback_key` names the intent of those requests
+/// that come without one. Put a window of time into it if the same may be wanted again:
+/// `fallback_key = "(&project.name, today())"` with a function `today` of yours. It is compared as a
+/// key that was sent: the same fallback key with another body is a mismatch, unless `fingerprint`
+/// says otherwise. A key that was sent never is one that was derived.
 ///
 /// # The way of a request
 ///

@@ -103,6 +103,8 @@ pub enum KeySource {
     Sent,
     /// The endpoint derives them from its requests; what clients send is not read.
     Derived,
+    /// Clients may send them, and the endpoint derives those that are not sent.
+    SentOrFallback,
 }
 
 /// Which keys an endpoint accepts.

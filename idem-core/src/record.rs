@@ -63,6 +63,12 @@ impl RecordId {
         Self::new(b"derived", operation, scope, (key.bytes(), key.text()))
     }
 
+    /// The id of the record for a key that the endpoint derived because the client sent none. It
+    /// never is the record of any other kind of key.
+    pub fn fallback(operation: &str, scope: &ScopeValue, key: &DerivedKey) -> Self {
+        Self::new(b"fallback", operation, scope, (key.bytes(), key.text()))
+    }
+
     fn new(
         source: &[u8],
         operation: &str,
@@ -399,6 +405,7 @@ mod tests {
         let ids = [
             RecordId::new(b"sent", "op", &scope, bytes),
             RecordId::derived("op", &scope, &derived),
+            RecordId::fallback("op", &scope, &derived),
         ];
         let digests: HashSet<_> = ids.iter().map(RecordId::digest).collect();
         assert_eq!(digests.len(), ids.len());

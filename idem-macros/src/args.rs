@@ -9,11 +9,12 @@ use syn::{
 use crate::errors::{Errors, nearest};
 
 /// Every option there is.
-pub(crate) const OPTIONS: [&str; 24] = [
+pub(crate) const OPTIONS: [&str; 25] = [
     "scope",
     "ttl",
     "operation",
     "key",
+    "fallback_key",
     "header",
     "required",
     "key_format",

@@ -4,6 +4,7 @@
 
 mod derived_keys;
 mod drain;
+mod fallback_keys;
 mod fingerprints;
 mod held;
 mod keys;

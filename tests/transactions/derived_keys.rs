@@ -29,6 +29,36 @@ on_each_database! {
         service.send_request(&router, request).await
     }
 
+    #[idempotent(scope = "global", fallback_key = "body")]
+    async fn fallback(
+        State(runs): State<Runs>,
+        _: Attempt,
+        mut tx: Tx<Db>,
+        body: String,
+    ) -> (StatusCode, String) {
+        sqlx::query("INSERT INTO notes VALUES ($1)").bind(&body).execute(&mut *tx).await.unwrap();
+        (StatusCode::CREATED, format!("{body} by {}", runs.count()))
+    }
+
+    #[tokio::test]
+    async fn without_a_key_that_was_sent_the_fallback_commits_once() {
+        let service = service().await;
+        let router = Router::new().route("/notes", post(fallback));
+        for (key, by) in [(Some("a"), "a by 1"), (None, "a by 2"), (Some("b"), "a by 3")] {
+            for is_replay in [false, true] {
+                let mut request = Request::post("/notes");
+                if let Some(key) = key {
+                    request = request.header("Idempotency-Key", key);
+                }
+                let request = request.body(Body::from("a")).unwrap();
+                let answer = service.send_request(&router, request).await;
+                assert_eq!((&*answer.body, answer.is_replay()), (by, is_replay), "{key:?}");
+            }
+        }
+        assert_eq!(service.notes().await, ["a"; 3]);
+        assert_eq!(keys(&service).await, ["a", "a", "b"]);
+    }
+
     async fn keys(service: &Service<Db>) -> Vec<String> {
         let query = sqlx::query_scalar("SELECT key FROM idem ORDER BY 1");
         query.fetch_all(&service.pool).await.unwrap()

@@ -15,8 +15,8 @@ pub(super) fn about_types(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStrea
         require(
             &quote!(!#named),
             span,
-            "an `Attempt` or a `Tx` exists only after the claim, so `scope`, `key` and \
-             `fingerprint` cannot use it; name another argument",
+            "an `Attempt` or a `Tx` exists only after the claim, so `scope`, `key`, \
+             `fallback_key` and `fingerprint` cannot use it; name another argument",
         )
     });
     let optional = spec.options.without_attempt.iter().map(|(option, span)| {

@@ -63,6 +63,7 @@ pub(super) fn endpoint(spec: &Spec, arguments: &[Argument<'_>]) -> TokenStream {
     let keys = match &spec.key {
         Key::Sent => None,
         Key::Derived(_) => Some("Derived"),
+        Key::Fallback(_) => Some("SentOrFallback"),
     };
     let setters = [
         set("ttl", ttl.as_ref().map(duration)),

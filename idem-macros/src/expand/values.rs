@@ -40,8 +40,10 @@ fn scope_part(
 
 pub(super) fn key(key: &Key, handler: &Handler) -> TokenStream {
     let sent = Ident::new("sent", local());
-    let Some(expr) = key.expression() else {
-        return sent.to_token_stream();
+    let (expr, source) = match key {
+        Key::Sent => return sent.to_token_stream(),
+        Key::Derived(expr) => (expr, quote!(derived)),
+        Key::Fallback(expr) => (expr, quote!(fallback)),
     };
     let value = scope_part(
         expr,
@@ -49,7 +51,7 @@ pub(super) fn key(key: &Key, handler: &Handler) -> TokenStream {
         |expr, part| quote_spanned!(expr.span()=> ::idem::__private::key_part(#part)),
     );
     quote_spanned! {local()=>
-        #sent.or_else(|| ::core::option::Option::Some(::idem::__private::Key::derived(#value)))
+        #sent.or_else(|| ::core::option::Option::Some(::idem::__private::Key::#source(#value)))
     }
 }
 

@@ -140,6 +140,14 @@ async fn key(Extension(user): Extension<User>, Json(order): Json<Order>) {
 #[idempotent(scope = user, key = user)]
 async fn bare_key(Extension(user): Extension<User>) {}
 
+#[idempotent(scope = "user", fallback_key = "(order.amount, (&order.lines[0], REGION), user.org())")]
+async fn fallback_key(Extension(user): Extension<User>, Json(order): Json<Order>) {
+    drop((user, order));
+}
+
+#[idempotent(scope = user, fallback_key = user)]
+async fn bare_fallback_key(Extension(user): Extension<User>) {}
+
 #[idempotent(scope = "global", key = "apply(double, id)")]
 async fn key_by_function(Path(id): Path<u64>) {}
 
@@ -180,5 +188,7 @@ fn main() {
         .route("/20", post(key))
         .route("/21", post(bare_key))
         .route("/22", post(key_by_function))
-        .route("/23", post(key_without_arguments));
+        .route("/23", post(key_without_arguments))
+        .route("/24", post(fallback_key))
+        .route("/25", post(bare_fallback_key));
 }

@@ -82,6 +82,9 @@ pub struct Name(String);
 #[idempotent(scope = "global", key = "(user, 1)")]
 async fn used_only_in_the_key(Extension(user): Extension<User>) {}
 
+#[idempotent(scope = "global", fallback_key = "(user, 1)")]
+async fn used_only_in_the_fallback_key(Extension(user): Extension<User>) {}
+
 #[idempotent(scope = "(user.name.as_str(), id)", fingerprint = "id")]
 async fn patterns(
     attempt: Attempt,
@@ -210,6 +213,7 @@ pub fn routes() -> Router<AppState> {
         .route("/15", post(private::two))
         .route("/16", post(inside_of_a_function))
         .route("/17", post(used_only_in_the_key))
+        .route("/18", post(used_only_in_the_fallback_key))
 }
 
 fn main() {

@@ -65,7 +65,7 @@ async fn arguments_named_like_locals(
     let _ = (returned, arg0, arg1, response, value, error, endpoint, idem, sent);
 }
 
-#[idempotent(scope = "(engine, attempt, guarded, arg0)")]
+#[idempotent(scope = "(engine, attempt, guarded, arg0)", fallback_key = "(engine, arg0)")]
 async fn more_of_them(Path((engine, attempt, guarded, arg0)): Path<(u64, u64, u64, u64)>) {}
 
 #[idempotent(scope = "(args, runs, granted)", retries = 1)]

@@ -70,6 +70,16 @@ async fn with_derived_key_without_store(_: Option<Attempt>, Json(order): Json<Or
     order.to
 }
 
+#[idempotent(
+    scope = "global",
+    fallback_key = "(order.to, 1)",
+    header = "X-Request-Id",
+    key_format = "uuid"
+)]
+async fn with_fallback_key(_: Attempt, Json(order): Json<Order>) -> String {
+    order.to
+}
+
 #[idempotent {
     scope = "global"
 }]
@@ -88,5 +98,6 @@ fn main() {
         .route("/9", post(with_attempt))
         .route("/10", post(other_delimiters))
         .route("/11", post(with_derived_key))
-        .route("/12", post(with_derived_key_without_store));
+        .route("/12", post(with_derived_key_without_store))
+        .route("/13", post(with_fallback_key));
 }
