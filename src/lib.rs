@@ -90,7 +90,8 @@ pub use idem_macros::Scope;
 /// - `scope`, required: whose key it is. An expression over the handler's arguments whose value is
 ///   a [`Scope`](trait@Scope), such as `"user"`, `"user.tenant_id"`, `"(org.id, user.id)"`; or
 ///   `"global"`. It sees references to the arguments, after extraction.
-/// - `ttl`, default `"24h"`: how long a completed record is replayed.
+/// - `ttl`, default `"24h"`: how long a completed record is replayed; or `"forever"`, which is 100
+///   years.
 /// - `operation`, default method and route template: which operation it is. Handlers with the same
 ///   name share their keys: one that was used at one route is a mismatch at the other.
 /// - `key`: an expression over the arguments that says which intent a request is, where clients send no

@@ -57,6 +57,11 @@ impl<D> Builder<D> {
         self
     }
 
+    /// Completed records are replayed for the 100 years that are the longest ttl.
+    pub const fn ttl_forever(self) -> Self {
+        self.ttl(LONGEST)
+    }
+
     /// How long a failed attempt is remembered; at most 100 years. Default: 24 hours.
     pub const fn failed_ttl(mut self, ttl: Duration) -> Self {
         self.defaults.failed_ttl = ttl;

@@ -169,7 +169,7 @@ fn derives_key(args: &Args) -> bool {
 impl Options {
     fn check(args: &Args, errors: &mut Errors) -> Self {
         let mut read = Reader { args, errors };
-        let ttl = read.option("ttl", value::duration);
+        let ttl = read.option("ttl", value::ttl);
         let lease = read.option("lease", value::duration);
         let required = read.option("required", value::boolean);
         let on_store_error =

@@ -40,8 +40,20 @@ fn text(expr: &Expr, write: &str) -> Result<String> {
     string(expr).map(LitStr::value).ok_or_else(|| Error::new_spanned(expr, write))
 }
 
+/// A duration, or one that the engine cuts to the longest there is.
+pub(crate) fn ttl(name: &str, expr: &Expr) -> Result<Given<Duration>> {
+    match string(expr) {
+        Some(text) if text.value() == "forever" => Ok(given(expr, Duration::MAX)),
+        _ => duration_like(name, expr, "\"30s\", \"1h 30m\" or \"forever\""),
+    }
+}
+
 pub(crate) fn duration(name: &str, expr: &Expr) -> Result<Given<Duration>> {
-    let write = format!("`{name}` is a duration; write `{name} = \"24h\"`, \"30s\" or \"1h 30m\"");
+    duration_like(name, expr, "\"30s\" or \"1h 30m\"")
+}
+
+fn duration_like(name: &str, expr: &Expr, others: &str) -> Result<Given<Duration>> {
+    let write = format!("`{name}` is a duration; write `{name} = \"24h\"`, {others}");
     let text = text(expr, &write)?;
     let value = humantime::parse_duration(&text).map_err(|error| match error {
         DurationError::UnknownUnit { unit, .. } if !unit.is_empty() => {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Path, State},
     http::{StatusCode, header},
     response::IntoResponse,
     routing,
 };
-use idem::idempotent;
+use idem::{Store, idempotent};
 
 use crate::support::{Answer, App, Runs, Server, User, post};
 
@@ -20,12 +20,17 @@ async fn create(State(runs): State<Runs>, user: User) -> impl IntoResponse {
     (StatusCode::CREATED, [(header::LOCATION, format!("/{n}"))], format!("{} {n}", user.0))
 }
 
+#[idempotent(scope = "global", ttl = "forever")]
+async fn kept(State(runs): State<Runs>, Path(status): Path<u16>) -> impl IntoResponse {
+    (StatusCode::from_u16(status).unwrap(), runs.add().to_string())
+}
+
 fn server() -> Server {
     Server::new(routes())
 }
 
 fn routes() -> Router<App> {
-    Router::new().route("/", routing::post(create))
+    Router::new().route("/", routing::post(create)).route("/kept/{status}", routing::post(kept))
 }
 
 #[tokio::test]
@@ -88,4 +93,37 @@ async fn after_the_ttl_the_key_is_free() {
     assert!(server.send(post("/").key("k")).await.is_replay());
     server.store.memory.advance(Duration::from_secs(5));
     assert_eq!(server.send(post("/").key("k")).await.text(), "ann 2");
+}
+
+const ABOUT_100_YEARS: Duration = Duration::from_hours(99 * 365 * 24);
+
+#[tokio::test]
+async fn what_is_kept_forever_is_replayed_for_100_years() {
+    let server = server();
+    server.send(post("/kept/201").key("k")).await;
+    server.store.memory.advance(ABOUT_100_YEARS);
+    assert_eq!(server.store.sweep(100).await.unwrap(), 0);
+    assert!(server.send(post("/kept/201").key("k")).await.is_replay());
+    let other = server.send(post("/kept/201").key("k").body("x")).await;
+    assert_eq!(other.problem(), "mismatch");
+    assert_eq!(server.runs.count(), 1);
+}
+
+#[tokio::test]
+async fn an_engine_may_keep_what_says_nothing_else_forever() {
+    let server = Server::with(routes(), idem::Builder::ttl_forever);
+    server.send(post("/").key("k")).await;
+    server.store.memory.advance(ABOUT_100_YEARS);
+    assert!(server.send(post("/").key("k")).await.is_replay());
+}
+
+#[tokio::test]
+async fn what_failed_is_not_kept_forever() {
+    let server = server();
+    server.send(post("/kept/503").key("k")).await;
+    server.store.memory.advance(Duration::from_hours(23));
+    let other = server.send(post("/kept/503").key("k").body("x")).await;
+    assert_eq!(other.problem(), "mismatch");
+    server.store.memory.advance(Duration::from_hours(1));
+    assert_eq!(server.send(post("/kept/503").key("k").body("x")).await.text(), "2");
 }

@@ -208,6 +208,23 @@ on_each_database! {
         assert!(replay.is_replay());
         assert_eq!(replay.body, "run 2");
     }
+
+    #[idempotent(scope = "global", ttl = "forever")]
+    async fn kept_forever(State(runs): State<Runs>, mut tx: Tx<Db>) -> String {
+        sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
+        format!("run {}", runs.count())
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_forever_is_replayed_for_100_years() {
+        let service = service().await;
+        let router = Router::new().route("/notes", post(kept_forever));
+        assert_eq!(service.send(&router, "k").await.body, "run 1");
+        service.elapse_hours(99 * 365 * 24).await;
+        assert!(service.send(&router, "k").await.is_replay());
+        service.elapse_hours(365 * 24).await;
+        assert_eq!(service.send(&router, "k").await.body, "run 2");
+    }
 }
 
 impl Service<Postgres> {

@@ -1,5 +1,7 @@
 //! What the ttl ends, and what a sweep may delete.
 
+use std::time::Duration;
+
 use idem_core::{Claim, Claimed, State, Written};
 
 use super::subject::{
@@ -67,6 +69,21 @@ pub async fn an_ending_brings_its_own_ttl(s: Subject) {
     assert_eq!(s.get(&done.owner.id).await, None);
     assert_eq!(s.get(&failed.owner.id).await, None);
     assert_eq!(s.sweep(10).await, 2);
+}
+
+/// What is kept for as long as an engine can ask for is no held record, and outlives all others.
+pub async fn the_longest_ttl_is_a_ttl(s: Subject) {
+    const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
+    let first = Claim { ttl: CENTURY, ..claim(&id("k"), "request") };
+    won(s.claim(&first).await);
+    let written = s.store.complete(&first.owner, &response("answer"), CENTURY).await;
+    assert_eq!(written.expect("complete"), Written::Accepted);
+    s.elapse(just_before(CENTURY)).await;
+    assert_eq!(s.sweep(10).await, 0);
+    assert_eq!(s.store.held(None, 10).await.expect("held"), []);
+    assert_eq!(s.claim(&claim(&first.owner.id, "request")).await, completed("answer"));
+    s.elapse(MARGIN * 2).await;
+    assert_eq!(s.sweep(10).await, 1);
 }
 
 /// A sweep deletes what has expired and nothing that still means something.

@@ -80,6 +80,9 @@ async fn with_fallback_key(_: Attempt, Json(order): Json<Order>) -> String {
     order.to
 }
 
+#[idempotent(scope = "global", ttl = "forever", lease = "48h")]
+async fn kept_forever() {}
+
 #[idempotent {
     scope = "global"
 }]
@@ -99,5 +102,6 @@ fn main() {
         .route("/10", post(other_delimiters))
         .route("/11", post(with_derived_key))
         .route("/12", post(with_derived_key_without_store))
-        .route("/13", post(with_fallback_key));
+        .route("/13", post(with_fallback_key))
+        .route("/14", post(kept_forever));
 }
