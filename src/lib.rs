@@ -36,6 +36,7 @@
 mod edge;
 mod extract;
 mod key;
+mod not_final;
 mod state;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tx;
@@ -109,7 +110,7 @@ pub use idem_macros::Scope;
 /// - `recover`, default `"retry"`: what happens to an execution that was cut off. `"hold"`: it is
 ///   not executed again without a decision.
 /// - `keep`, default `"<500, !408, !425, !429"`: which statuses are final. Also `"2xx"`,
-///   `"200-299"`, `"404"`; `!` takes away.
+///   `"200-299"`, `"404"`; `!` takes away. [`NotFinal`] says so of one answer.
 /// - `failed_ttl`, default `"24h"`: how long a failed attempt is remembered. Until then another
 ///   request with its key is a mismatch, and [`Attempt::number`] goes on counting.
 /// - `max_body`, default the router's `DefaultBodyLimit`: the largest request body.
@@ -124,7 +125,7 @@ pub use idem_macros::Scope;
 /// its answer commit together, so that the effect in the database is there exactly once, whatever
 /// crashes when:
 ///
-/// - an answer below 400 commits both, whatever `keep` says;
+/// - an answer below 400 commits both, whatever `keep` says, unless it is [`NotFinal`];
 /// - a final answer from 400 on rolls the handler's writes back and is recorded and replayed;
 /// - an answer that is not final, a panic, or a lost connection rolls everything back, and a retry
 ///   executes.
@@ -218,7 +219,7 @@ pub use idem_sqlx::{SetupError, Tx, is_conflict};
 #[cfg(feature = "sqlite")]
 pub use idem_sqlx::{SqliteBuilder, SqliteStore};
 
-pub use crate::{edge::TransactionConflict, state::HasEngine};
+pub use crate::{edge::TransactionConflict, not_final::NotFinal, state::HasEngine};
 
 /// Without a database there is nothing to conflict.
 #[cfg(not(any(feature = "postgres", feature = "sqlite")))]

@@ -60,6 +60,7 @@ pub use crate::{
     record::{
         AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,
     },
+    response::MarkedNotFinal,
     scope::{Scope, ScopeValue, ScopeWriter},
     store::{Begin, Begun, Claim, Claimed, NoTransactions, Recover, Resolution, Store, Written},
     transaction::{Ended, Isolation, OpenTransaction, Recorded, TransactionSettings},

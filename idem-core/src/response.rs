@@ -1,9 +1,7 @@
 //! Responses: what is stored of them, and what is replayed.
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION, response::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONNECTION, response::Parts};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -47,7 +45,7 @@ pub(crate) async fn capture<B>(
 where
     B: Body<Data = Bytes> + From<Bytes>,
 {
-    if !is_final(response.status(), endpoint, defaults) {
+    if !is_final(&response, endpoint, defaults) {
         return Captured::NotFinal(response);
     }
     let max_response = endpoint.max_response.unwrap_or(defaults.max_response);
@@ -65,9 +63,21 @@ where
     Captured::Final(record, Response::from_parts(parts, B::from(body)))
 }
 
-/// Whether an answer of this status is to be recorded. A success of a handler in a transaction always
-/// is: to report it and to roll its writes back would be a lie.
-pub(crate) fn is_final(status: StatusCode, endpoint: &Endpoint, defaults: &Defaults) -> bool {
+/// In a response's extensions: its handler says that it is not final, whatever its status.
+#[derive(Clone, Copy, Debug)]
+pub struct MarkedNotFinal;
+
+/// Whether an answer is to be recorded. A success of a handler in a transaction always is, unless the
+/// handler itself says otherwise: to report it and to roll its writes back would be a lie.
+pub(crate) fn is_final<B>(
+    response: &Response<B>,
+    endpoint: &Endpoint,
+    defaults: &Defaults,
+) -> bool {
+    if response.extensions().get::<MarkedNotFinal>().is_some() {
+        return false;
+    }
+    let status = response.status();
     let keep = endpoint.keep.as_ref().unwrap_or(&defaults.keep);
     keep.is_final(status) || endpoint.transactional && (200..400).contains(&status.as_u16())
 }

@@ -207,9 +207,8 @@ impl Engine {
         let worked = AssertUnwindSafe(async { execute(granted).await }).catch_unwind().await;
         let (close, ran) = match worked {
             Ok(Handled::Answered(response)) => {
-                let status = response.status();
-                let is_final = is_final(status, endpoint, &self.defaults);
-                let is_kept = is_final && commits(status, endpoint);
+                let is_final = is_final(&response, endpoint, &self.defaults);
+                let is_kept = is_final && commits(response.status(), endpoint);
                 let close = if is_kept { Close::Commit(None) } else { Close::RollBack };
                 (close, Ran::Over(Ok(response)))
             }

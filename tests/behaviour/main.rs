@@ -9,6 +9,7 @@ mod fingerprints;
 mod held;
 mod keys;
 mod leases;
+mod not_final;
 mod outages;
 mod problems;
 mod rejections;

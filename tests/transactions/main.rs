@@ -12,6 +12,7 @@ mod conflicts;
 mod derived_keys;
 mod disconnects;
 mod misuse;
+mod not_final;
 mod outcomes;
 mod pool;
 mod races;
