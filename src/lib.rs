@@ -85,7 +85,7 @@ pub use idem_macros::Scope;
 /// # Options
 ///
 /// Every option but `scope` has a default. Those of `ttl`, `failed_ttl`, `lease`, `keep`, `max_body`,
-/// `max_response`, `header` and `idle_timeout` can be set for the whole engine on [`Idem::builder`].
+/// `max_response`, `header`, `wait` and `idle_timeout` can be set for the whole engine on [`Idem::builder`].
 /// Durations are written as `"24h"`, `"30s"`, `"1h 30m"`; sizes as `"2MiB"` or a number of bytes.
 ///
 /// - `scope`, required: whose key it is. An expression over the handler's arguments whose value is
@@ -115,6 +115,10 @@ pub use idem_macros::Scope;
 ///   request with its key is a mismatch, and [`Attempt::number`] goes on counting.
 /// - `max_body`, default the router's `DefaultBodyLimit`: the largest request body.
 /// - `max_response`, default `"1MiB"`: the largest response body that is kept.
+/// - `on_conflict`, default `"reject"`: a request whose key is in use is refused at once. `"wait"`: it
+///   waits for the running execution's answer, in whichever process that is, and executes if there
+///   will be none.
+/// - `wait`, default `"10s"`: how long a request waits before it is refused.
 /// - `on_store_error`, default `"refuse"`: `"bypass"` runs the handler unguarded when the store
 ///   cannot answer, with a warning in the log each time.
 ///

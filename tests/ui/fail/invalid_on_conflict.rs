@@ -1,0 +1,6 @@
+use idem::idempotent;
+
+#[idempotent(scope = "global", on_conflict = "waits")]
+async fn create() {}
+
+fn main() {}
