@@ -236,8 +236,8 @@ fn is_conflict(_: &(dyn std::error::Error + 'static)) -> bool {
 pub mod __private {
     pub use axum_core::response::Response;
     pub use idem_core::{
-    BodyFingerprint, Endpoint, Handled, Isolation, Keep, KeyFormat, KeySource, OnConflict, OnStoreError,
-        Recover, ScopeValue,
+        BodyFingerprint, Endpoint, Handled, Isolation, Keep, KeyFormat, KeySource, OnConflict,
+        OnStoreError, Recover, ScopeValue,
     };
 
     pub use crate::{

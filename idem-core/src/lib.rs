@@ -47,7 +47,7 @@ pub use crate::memory::MemoryStore;
 pub use crate::{
     attempt::Attempt,
     builder::{Builder, ConfigError},
-    derived_key::{DerivedKey},
+    derived_key::DerivedKey,
     endpoint::{BodyFingerprint, Endpoint, Keep, OnConflict, OnStoreError},
     engine::GuardedRequest,
     error::StoreError,
