@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn what_is_there_to_read_makes_no_other_id() {
-        let id = RecordId::new(b"sent", "op", &ScopeValue::of("ann"), "k");
+        let id = RecordId::derived("op", &ScopeValue::of("ann"), &DerivedKey::of("k"));
         let blanked = RecordId::from_stored(*id.digest(), "op".into(), "-".into(), "-".into());
         assert_eq!(blanked, id);
         assert!(std::collections::HashSet::from([id]).contains(&blanked));
