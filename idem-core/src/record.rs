@@ -427,6 +427,6 @@ mod tests {
         let id = RecordId::derived("op", &ScopeValue::of("ann"), &DerivedKey::of("k"));
         let blanked = RecordId::from_stored(*id.digest(), "op".into(), "-".into(), "-".into());
         assert_eq!(blanked, id);
-        assert!(std::collections::HashSet::from([id]).contains(&blanked));
+        assert!(HashSet::from([id]).contains(&blanked));
     }
 }

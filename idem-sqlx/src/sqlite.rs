@@ -27,7 +27,7 @@ use crate::{
     names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
     sql::{Dialect, Query, Statements, others, trusted},
-    tx::{is_conflict},
+    tx::is_conflict,
 };
 
 const FILES: &[File] = &[File {
