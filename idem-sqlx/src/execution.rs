@@ -88,7 +88,7 @@ impl<DB: Database, C: fmt::Debug> fmt::Debug for Open<DB, C> {
     }
 }
 
-/// What the row of [`Dialect::decide`](crate::sql::Dialect::decide) says about an execution, whose
+/// What the row of [`Dialect::decide`](crate::dialect::Dialect::decide) says about an execution, whose
 /// transaction is open if it may run.
 pub(crate) fn decided<DB: Database, C: Close<DB>>(
     begin: &Begin,

@@ -8,6 +8,7 @@
 
 #![cfg(any(feature = "postgres", feature = "sqlite"))]
 
+mod dialect;
 mod error;
 mod execution;
 mod migrate;

@@ -3,8 +3,8 @@
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::{
+    dialect::trusted,
     names::{Names, quoted},
-    sql::trusted,
 };
 
 /// One of the files in `migrations/`, written for the default names.

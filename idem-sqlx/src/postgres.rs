@@ -21,11 +21,12 @@ use sqlx::{
 pub use self::builder::PostgresBuilder;
 use self::connections::Connections;
 use crate::{
+    dialect::{Dialect, trusted},
     error::SetupError,
     migrate::{File, migrator},
     names::{Names, quoted},
     row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
-    sql::{Dialect, Statements, others, trusted},
+    sql::{Statements, others},
 };
 
 const FILES: &[File] = &[File {

@@ -22,11 +22,12 @@ use sqlx::{
 
 pub use self::builder::SqliteBuilder;
 use crate::{
+    dialect::{Dialect, trusted},
     error::{SetupError, store_error},
     migrate::{File, migrator},
     names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
-    sql::{Dialect, Query, Statements, others, trusted},
+    sql::{Query, Statements, others},
     tx::is_conflict,
 };
 

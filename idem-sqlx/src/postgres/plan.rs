@@ -12,7 +12,7 @@ use idem_testkit::PostgresServer;
 use sqlx::PgPool;
 
 use super::PostgresStore;
-use crate::sql::{Statements, trusted};
+use crate::{dialect::trusted, sql::Statements};
 
 fn claim() -> Claim {
     let name = HeaderName::from_static("idempotency-key");

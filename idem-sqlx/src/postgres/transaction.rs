@@ -19,10 +19,11 @@ use uuid::Uuid;
 
 use super::{PostgresStore, connections::is_broken};
 use crate::{
+    dialect::{Dialect, trusted},
     error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
     row::{AGAIN, COMPLETED, ClaimRow, Hit, claimed},
-    sql::{Answer, Dialect, Pending, Query, Statements, milliseconds, trusted},
+    sql::{Answer, Pending, Query, Statements, milliseconds},
     tx::is_conflict,
 };
 

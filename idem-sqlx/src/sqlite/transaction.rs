@@ -8,10 +8,11 @@ use sqlx::{Connection, SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnec
 
 use super::{SqliteStore, fetch};
 use crate::{
+    dialect::{Dialect, trusted},
     error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
     row::{COMPLETED, ClaimRow, Hit, claimed},
-    sql::{Answer, Dialect, Pending, Statements, trusted},
+    sql::{Answer, Pending, Statements},
     tx::is_conflict,
 };
 
