@@ -21,18 +21,22 @@ struct User {
     id: UserId,
     #[scope]
     org: Arc<str>,
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "no part of the scope")]
     display_name: Option<String>,
 }
 
 #[derive(Clone, Scope)]
-struct Pair(#[scope] u64, #[allow(dead_code)] f64, #[scope] (i8, String));
+struct Pair(
+    #[scope] u64,
+    #[allow(dead_code, reason = "no part of the scope")] f64,
+    #[scope] (i8, String),
+);
 
 #[derive(Clone, Scope)]
 enum Caller {
     User(User),
     Service { r#type: u16 },
-    Tenant(#[scope] u64, #[scope] u64, #[allow(dead_code)] f64),
+    Tenant(#[scope] u64, #[scope] u64, #[allow(dead_code, reason = "no part of the scope")] f64),
     Internal,
     r#Self_,
 }
@@ -49,7 +53,7 @@ where
     text: Cow<'a, str>,
     #[scope]
     value: T,
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "no part of the scope")]
     padding: [u8; N],
 }
 

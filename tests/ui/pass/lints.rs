@@ -104,12 +104,12 @@ pub async fn public() -> &'static str {
     "ok"
 }
 
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "what the author allows is allowed to us")]
 #[idempotent(scope = "global")]
 pub async fn public_and_undocumented() {}
 
 #[idempotent(scope = "global")]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "what the author allows is allowed to us")]
 pub async fn public_and_undocumented_below() {}
 
 #[idempotent(scope = "global")]
@@ -117,7 +117,7 @@ pub async fn public_and_undocumented_below() {}
 async fn expected(body: String) {}
 
 #[idempotent(scope = "camelCase")]
-#[allow(non_snake_case)]
+#[allow(non_snake_case, reason = "what the author allows is allowed to us")]
 async fn shouting(Path(camelCase): Path<u64>) {}
 
 #[idempotent(scope = "global")]
@@ -190,7 +190,7 @@ mod private {
 }
 
 /// Documented.
-#[allow(deprecated)]
+#[allow(deprecated, reason = "it is called to see that it is there")]
 pub fn routes() -> Router<AppState> {
     #[idempotent(scope = "user")]
     async fn inside_of_a_function(user: String) {}
