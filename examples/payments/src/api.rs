@@ -20,13 +20,12 @@ macro_rules! api {
                 response::IntoResponse,
                 routing::{get, post},
             };
+            use demo::{User, $Database};
             use idem::{Attempt, Idem, Tx, idempotent};
             use uuid::Uuid;
 
             use crate::{
-                auth::User,
                 business::$module as business,
-                database::$Database,
                 payments::{Balance, Order, Payment, PaymentError, Payout},
                 provider::$module::Provider,
             };
@@ -45,7 +44,7 @@ macro_rules! api {
                     database: $Database,
                     delay: Duration,
                 ) -> Self {
-                    let provider = Provider { ledger: database.of_the_provider(), delay };
+                    let provider = Provider::beside(&database, delay);
                     Self { idem, database, provider }
                 }
             }

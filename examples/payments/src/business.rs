@@ -21,10 +21,9 @@ const SELECT_PAYOUTS: &str = "SELECT id, amount, currency, payee, provider_ref F
 macro_rules! business {
     ($module:ident: $Connection:ty) => {
         pub(crate) mod $module {
-            use crate::{
-                auth::User,
-                payments::{Balance, Order, Payment, PaymentError, Payout},
-            };
+            use demo::User;
+
+            use crate::payments::{Balance, Order, Payment, PaymentError, Payout};
 
             type Connection = $Connection;
 

@@ -5,14 +5,13 @@ macro_rules! control {
     ($module:ident: $Database:ident) => {
         pub(crate) mod $module {
             use axum::{Json, extract::State, response::IntoResponse};
+            use demo::{User, $Database};
             use idem::idempotent;
             use uuid::Uuid;
 
             use crate::{
                 api,
-                auth::User,
                 business::$module as business,
-                database::$Database,
                 payments::{Order, PaymentError},
                 provider::$module::Provider,
             };

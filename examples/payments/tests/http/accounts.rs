@@ -1,29 +1,27 @@
 //! What payments do to accounts.
 
+use demo::on_each_database;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::{
-    app::{Answer, App, Database, Setup},
-    on_each_database,
-};
+use crate::app::{Answer, App, Payments, setup};
 
 async fn pay(app: &App, from: &str, to: &str, amount: i64) -> Answer {
     let body = json!({ "amount": amount, "currency": "EUR", "to": to });
     let key = format!("{from} {to} {amount}");
     let call = app.post("/payments", &body).bearer_auth(from).header("Idempotency-Key", key);
-    Answer::of(call.send().await.unwrap()).await
+    Answer::to(call).await
 }
 
 on_each_database! {
     async fn a_payment_moves_money_from_one_account_to_another(database: Database) {
-        let app = Setup::new(database).start();
+        let app = setup(database).start();
         assert_eq!(app.balance("ann").await, 0, "nobody has heard of her");
         for (from, to, amount) in [("ann", "bob", 1250), ("bob", "zoe", 250), ("zoe", "ann", 7)] {
             assert_eq!(pay(&app, from, to, amount).await.status, StatusCode::CREATED);
         }
         let replay = pay(&app, "ann", "bob", 1250).await;
-        assert!(replay.replayed);
+        assert!(replay.replayed());
         for (user, balance) in [("ann", -1243), ("bob", 1000), ("zoe", 243), ("carol", 0)] {
             assert_eq!(app.balance(user).await, balance, "{user}");
         }
@@ -34,7 +32,7 @@ on_each_database! {
     }
 
     async fn who_pays_himself_has_what_he_had(database: Database) {
-        let app = Setup::new(database).start();
+        let app = setup(database).start();
         let answer = pay(&app, "ann", "ann", 5).await;
         assert_eq!(answer.status, StatusCode::CREATED);
         assert_eq!(app.balance("ann").await, 0);
@@ -42,7 +40,7 @@ on_each_database! {
     }
 
     async fn the_largest_payment_is_a_billion(database: Database) {
-        let app = Setup::new(database).start();
+        let app = setup(database).start();
         let largest = 100_000_000_000;
         assert_eq!(pay(&app, "ann", "bob", largest).await.status, StatusCode::CREATED);
         let larger = pay(&app, "ann", "bob", largest + 1).await;
@@ -52,7 +50,7 @@ on_each_database! {
     }
 
     async fn a_refused_payment_moves_nothing(database: Database) {
-        let app = Setup::new(database).start();
+        let app = setup(database).start();
         for (to, status) in [("declined", 402), ("unavailable", 503), ("panic", 500)] {
             assert_eq!(pay(&app, "ann", to, 5).await.status, status);
             assert_eq!((app.balance("ann").await, app.balance(to).await), (0, 0));
@@ -61,7 +59,7 @@ on_each_database! {
     }
 
     async fn payments_across_each_other_do_not_wait_for_each_other(database: Database) {
-        let app = Setup::new(database).start();
+        let app = setup(database).start();
         let there = (1..=50).map(|amount| pay(&app, "ann", "bob", amount));
         let back = (1..=50).map(|amount| pay(&app, "bob", "ann", amount));
         let answers = futures_util::future::join_all(there.chain(back)).await;

@@ -2,12 +2,12 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use demo::{on_each_database, testing::Setup};
 use idem_testkit::crash;
 use reqwest::StatusCode;
 
 use crate::{
-    app::{App, Database, Setup},
-    on_each_database,
+    app::{App, Payments, setup},
     tables::provider_ledger,
 };
 
@@ -31,7 +31,7 @@ on_each_database! {
     async fn a_payment_is_made_once_wherever_its_process_ends(database: Database) {
         let own = "payments::after-first-write";
         for point in crash::POINTS.into_iter().chain([own]) {
-            let setup = Setup::new(database);
+            let setup = setup(database);
             crash_at(&setup, point, "/payments").await;
             let is_committed = point == "idem::after-commit";
             let app = setup.start();
@@ -40,10 +40,10 @@ on_each_database! {
             // dead process, until the server notices.
             let retry = app.pay_until_answered("k", "bob").await;
             assert_eq!(retry.status, StatusCode::CREATED, "{point}");
-            assert_eq!(retry.replayed, is_committed, "{point}");
+            assert_eq!(retry.replayed(), is_committed, "{point}");
             has_paid(&app, 1).await;
             let replay = app.pay("k", "bob").await;
-            assert!(replay.replayed, "{point}");
+            assert!(replay.replayed(), "{point}");
             assert_eq!(replay.content(), retry.content(), "{point}");
             assert_eq!(app.payments().await, [replay.body], "{point}");
         }
@@ -52,13 +52,13 @@ on_each_database! {
     async fn a_payout_is_made_once_or_held_wherever_its_process_ends(database: Database) {
         let leased = crash::POINTS.into_iter().filter(|it| *it != "idem::after-commit");
         for point in leased {
-            let setup = Setup::new(database).variable("LEASE", "500ms");
+            let setup = setup(database).variable("LEASE", "500ms");
             crash_at(&setup, point, "/payouts").await;
             let app = setup.start();
             let retry = app.pay_out_until_answered("k", "bob").await;
             match point {
-                "idem::before-claim" => assert!(!retry.replayed && retry.status.is_success()),
-                "idem::after-record" => assert!(retry.replayed && retry.status.is_success()),
+                "idem::before-claim" => assert!(!retry.replayed() && retry.status.is_success()),
+                "idem::after-record" => assert!(retry.replayed() && retry.status.is_success()),
                 _ => assert_eq!(retry.problem(), "outcome-unknown", "{point}"),
             }
             let calls = provider_ledger(&setup.database_url()).await;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use demo::on_each_database;
 use idem_testkit::PostgresServer;
 use reqwest::StatusCode;
 
 use crate::{
-    app::{App, Database, PATIENCE, Setup},
-    on_each_database, tables,
+    app::{App, Database, PATIENCE, Payments, setup},
+    tables,
 };
 
 /// Asserts that ann paid bob as often as she wanted to.
@@ -19,19 +20,19 @@ async fn has_paid(app: &App, times: usize) {
 
 on_each_database! {
     async fn a_restart_forgets_nothing(database: Database) {
-        let setup = Setup::new(database);
+        let setup = setup(database);
         let app = setup.start();
         let first = app.pay("k", "bob").await;
         app.kill();
         let app = setup.start();
         let retry = app.pay("k", "bob").await;
-        assert!(retry.replayed);
+        assert!(retry.replayed());
         assert_eq!(first.content(), retry.content());
         has_paid(&app, 1).await;
     }
 
     async fn an_execution_that_was_killed_is_executed_by_a_retry(database: Database) {
-        let setup = Setup::new(database).variable("LEASE", "3s");
+        let setup = setup(database).variable("LEASE", "3s");
         let setup = setup.variable("PROVIDER_DELAY_MS", "600000");
         let app = setup.start();
         app.start_paying("k", "bob").await.abort();
@@ -39,13 +40,13 @@ on_each_database! {
         let app = setup.variable("PROVIDER_DELAY_MS", "0").start();
         has_paid(&app, 0).await;
         let answer = app.pay_until_answered("k", "bob").await;
-        assert_eq!((answer.status, answer.replayed), (StatusCode::CREATED, false));
+        assert_eq!((answer.status, answer.replayed()), (StatusCode::CREATED, false));
         assert_eq!(app.payments().await, [answer.body]);
         has_paid(&app, 1).await;
     }
 
     async fn killed_at_whatever_moment_a_payment_is_made_once(database: Database) {
-        let setup = Setup::new(database).variable("LEASE", "500ms");
+        let setup = setup(database).variable("LEASE", "500ms");
         let mut made = Vec::new();
         for i in 0..20_u32 {
             let (app, key) = (setup.start(), format!("order-{i}"));
@@ -55,7 +56,7 @@ on_each_database! {
             let app = setup.start();
             let answer = app.pay_until_answered(&key, "bob").await;
             assert_eq!(answer.status, StatusCode::CREATED);
-            assert!(killed.is_err() || answer.replayed, "it was acknowledged");
+            assert!(killed.is_err() || answer.replayed(), "it was acknowledged");
             made.insert(0, answer.body);
             assert_eq!(app.payments().await, made);
             has_paid(&app, made.len()).await;
@@ -63,7 +64,7 @@ on_each_database! {
     }
 
     async fn a_payment_whose_answer_cannot_be_recorded_is_not_made(database: Database) {
-        let setup = Setup::new(database);
+        let setup = setup(database);
         let url = setup.database_url();
         let app = setup.start();
         tables::refuse_answers(&url).await;
@@ -73,7 +74,7 @@ on_each_database! {
         has_paid(&app, 0).await;
         tables::accept_answers(&url).await;
         let retry = app.pay("k", "bob").await;
-        assert_eq!((retry.status, retry.replayed), (StatusCode::CREATED, false));
+        assert_eq!((retry.status, retry.replayed()), (StatusCode::CREATED, false));
         assert_eq!(app.payments().await, [retry.body]);
         has_paid(&app, 1).await;
     }
@@ -83,7 +84,7 @@ on_each_database! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_its_answer_is_recorded_a_payment_is_made_once() {
     let url = PostgresServer::shared().fresh_database();
-    let setup = Setup::new(Database::Sqlite).variable("DATABASE_URL", &url).variable("LEASE", "3s");
+    let setup = setup(Database::Sqlite).variable("DATABASE_URL", &url).variable("LEASE", "3s");
     let app = setup.start();
     tables::delay_answers(&url).await;
     app.start_paying("k", "bob").await.abort();
@@ -97,7 +98,7 @@ async fn killed_while_its_answer_is_recorded_a_payment_is_made_once() {
     tables::accept_answers(&url).await;
     let app = setup.start();
     let answer = app.pay_until_answered("k", "bob").await;
-    assert_eq!((answer.status, answer.replayed), (StatusCode::CREATED, false));
+    assert_eq!((answer.status, answer.replayed()), (StatusCode::CREATED, false));
     assert_eq!(app.payments().await, [answer.body]);
     has_paid(&app, 1).await;
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use idem_testkit::PostgresServer;
 use reqwest::StatusCode;
 
-use crate::app::{Database, PATIENCE, Setup};
+use crate::app::{Database, PATIENCE, Payments, setup};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_postgres_is_down_nothing_is_paid_and_service_resumes_without_a_restart() {
     let server = PostgresServer::start();
-    let setup = Setup::new(Database::Sqlite).variable("DATABASE_URL", server.fresh_database());
+    let setup = setup(Database::Sqlite).variable("DATABASE_URL", server.fresh_database());
     let app = setup.start();
     let before = app.pay("before", "bob").await;
     assert_eq!(before.status, StatusCode::CREATED);
@@ -35,7 +35,7 @@ async fn while_postgres_is_down_nothing_is_paid_and_service_resumes_without_a_re
         assert!(start.elapsed() < PATIENCE, "{answer:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    assert_eq!((during.status, during.replayed), (StatusCode::CREATED, false));
+    assert_eq!((during.status, during.replayed()), (StatusCode::CREATED, false));
     assert_eq!(app.pay("before", "bob").await.content(), before.content());
     assert_eq!(app.payments().await.len(), 2);
 }

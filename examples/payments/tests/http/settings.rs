@@ -1,14 +1,14 @@
 //! The environment, and what is said of values that make no sense.
 
-use crate::app::{Database, Setup};
+use crate::app::{Database, setup};
 
 #[tokio::test]
 async fn without_any_setting_it_keeps_a_sqlite_file_and_says_how_to_pay() {
-    let setup = Setup::new(Database::Sqlite);
+    let setup = setup(Database::Sqlite);
     let app = setup.start();
     assert!(setup.has_file("payments.db"));
     for said in ["http://127.0.0.1:", "payments.db", "curl ", "Idempotency-Key: "] {
-        assert!(app.greeting.contains(said), "{}", app.greeting);
+        assert!(app.greeting().contains(said), "{}", app.greeting());
     }
 }
 
@@ -17,8 +17,8 @@ async fn the_greeting_does_not_tell_the_password() {
     let url = idem_testkit::PostgresServer::shared().fresh_database();
     let url = url.replacen("postgres@", "postgres:hunter2@", 1);
     assert!(url.contains("hunter2"));
-    let app = Setup::new(Database::Sqlite).variable("DATABASE_URL", url).start();
-    assert!(app.greeting.contains("Postgres") && !app.greeting.contains("hunter2"));
+    let app = setup(Database::Sqlite).variable("DATABASE_URL", url).start();
+    assert!(app.greeting().contains("Postgres") && !app.greeting().contains("hunter2"));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_setting_that_makes_no_sense_is_named_and_nothing_runs() {
         ("DATABASE_URL", "sqlite::memory:", "memory"),
         ("DATABASE_URL", "postgres://127.0.0.1:1/none", "Connection refused"),
     ] {
-        let (status, log) = Setup::new(Database::Sqlite).variable(name, value).run_to_end();
+        let (status, log) = setup(Database::Sqlite).variable(name, value).run_to_end();
         assert_eq!(status.code(), Some(1), "{name}={value}");
         assert!(log.contains(said), "{name}={value}:\n{log}");
     }

@@ -1,15 +1,13 @@
 //! SIGTERM.
 
-use crate::{
-    app::{Database, Setup},
-    on_each_database,
-};
+use crate::app::{Payments, setup};
+use demo::on_each_database;
 
 on_each_database! {
     async fn what_runs_is_finished_answered_and_recorded_before_the_process_exits_with_0(
         database: Database
     ) {
-        let setup = Setup::new(database).variable("PROVIDER_DELAY_MS", "1500");
+        let setup = setup(database).variable("PROVIDER_DELAY_MS", "1500");
         let app = setup.start();
         app.start_paying("abandoned", "bob").await.abort();
         let waiting = app.start_paying("waiting", "bob").await;
@@ -18,7 +16,7 @@ on_each_database! {
         assert!(app.ended().await.success());
         let app = setup.start();
         for key in ["abandoned", "waiting"] {
-            assert!(app.pay(key, "bob").await.replayed, "{key}");
+            assert!(app.pay(key, "bob").await.replayed(), "{key}");
         }
         assert_eq!(app.payments().await.len(), 2);
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 /// What the example writes to standard error, shown if the test fails.
+#[derive(Debug)]
 pub(super) struct Log {
     lines: Mutex<mpsc::Receiver<String>>,
     seen: Mutex<Vec<String>>,

@@ -1,0 +1,34 @@
+//! Demo authentication: the bearer token is the user.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, StatusCode, header, request::Parts},
+};
+use idem::Scope;
+
+/// Who is calling.
+#[derive(Clone, Debug, Scope)]
+pub struct User(pub String);
+
+impl User {
+    /// The user of a request, if it says one.
+    pub fn of(parts: &Parts) -> Option<Self> {
+        let header = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = header.split_once(' ')?;
+        let token = token.trim();
+        let is_user = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty();
+        is_user.then(|| Self(token.to_owned()))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = (StatusCode, [(HeaderName, &'static str); 1], &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Self::of(parts).ok_or((
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Bearer")],
+            "send `Authorization: Bearer <user>`\n",
+        ))
+    }
+}
