@@ -35,9 +35,9 @@ impl Attempt {
     }
 
     /// A UUID that is the same for every attempt at this request, and no other request's: fit for a
-    /// unique column.
+    /// unique column. [`RecordId::attempt_key`] computes it where there is no attempt.
     pub fn key(&self) -> String {
-        self.derived(None)
+        derived(&self.id, None)
     }
 
     /// A UUID that is the same for every attempt at this request and differs for each `purpose`: fit
@@ -45,19 +45,47 @@ impl Attempt {
     ///
     /// Call it once for each effect: `child_key("charge")`, `child_key("receipt mail")`.
     pub fn child_key(&self, purpose: &str) -> String {
-        self.derived(Some(purpose))
+        derived(&self.id, Some(purpose))
     }
+}
 
-    fn derived(&self, purpose: Option<&str>) -> String {
-        let mut digest = Sha256::new();
-        digest.update(if purpose.is_some() { b"child" } else { b"whole" });
-        digest.update(self.id.digest());
-        digest.update(purpose.unwrap_or_default());
-        let digest = digest.finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Uuid::new_v8(bytes).to_string()
+impl RecordId {
+    /// What [`Attempt::key`] gives in every execution of the request with this id: for code that the
+    /// attribute does not guard and that fills the same unique column, such as a back-fill, or a
+    /// second way in.
+    ///
+    /// The id must be made of what the endpoint makes it of: its `operation`, which is the method and
+    /// the route template unless the attribute names another one; its scope; and the key.
+    ///
+    /// ```
+    /// # use http::HeaderValue;
+    /// # use idem_core::{IdempotencyKey, KeyError, KeyFormat, RecordId, ScopeValue};
+    /// /// For rows that were made before there was a column for it, from what was sent then.
+    /// fn key_of_donation(user: &str, header: &HeaderValue) -> Result<String, KeyError> {
+    ///     let key = IdempotencyKey::from_value(header, KeyFormat::Any)?;
+    ///     let id = RecordId::sent("POST /donations", &ScopeValue::of(user), &key);
+    ///     Ok(id.attempt_key())
+    /// }
+    ///
+    /// let sent = HeaderValue::from_static("order-1");
+    /// let of_ann = key_of_donation("ann", &sent).unwrap();
+    /// assert_eq!(of_ann, key_of_donation("ann", &sent).unwrap());
+    /// assert_ne!(of_ann, key_of_donation("bob", &sent).unwrap());
+    /// ```
+    pub fn attempt_key(&self) -> String {
+        derived(self, None)
     }
+}
+
+fn derived(id: &RecordId, purpose: Option<&str>) -> String {
+    let mut digest = Sha256::new();
+    digest.update(if purpose.is_some() { b"child" } else { b"whole" });
+    digest.update(id.digest());
+    digest.update(purpose.unwrap_or_default());
+    let digest = digest.finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Uuid::new_v8(bytes).to_string()
 }
 
 #[cfg(test)]

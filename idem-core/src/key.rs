@@ -55,7 +55,12 @@ impl IdempotencyKey {
         Self::from_value(value, format).map(Some)
     }
 
-    fn from_value(value: &HeaderValue, format: KeyFormat) -> Result<Self, KeyError> {
+    /// Reads the key from the value of the header, quoted or not.
+    ///
+    /// # Errors
+    ///
+    /// A [`KeyError`] that says what is wrong with it.
+    pub fn from_value(value: &HeaderValue, format: KeyFormat) -> Result<Self, KeyError> {
         let bytes = value.as_bytes();
         let key = if bytes.first() == Some(&b'"') {
             unquote(bytes)?
