@@ -32,6 +32,7 @@ use crate::{
 pub struct Builder<D> {
     store: Arc<dyn Store>,
     defaults: Defaults,
+    lease: Option<Duration>,
     renderer: Renderer,
     docs_url: Option<String>,
     database: PhantomData<fn() -> D>,
@@ -43,6 +44,7 @@ impl<D: 'static> Idem<D> {
         Builder {
             store: Arc::new(store),
             defaults: Defaults::default(),
+            lease: None,
             renderer: Renderer { docs_url: None, replaced: None },
             docs_url: None,
             database: PhantomData,
@@ -72,7 +74,7 @@ impl<D> Builder<D> {
     /// retry waits at most that long. Default: 30 seconds. For an endpoint whose ttl is shorter,
     /// its ttl.
     pub const fn lease(mut self, lease: Duration) -> Self {
-        self.defaults.lease = lease;
+        self.lease = Some(lease);
         self
     }
 
@@ -206,6 +208,8 @@ impl<D> Builder<D> {
     ///
     /// A [`ConfigError`] for settings that make no sense together.
     pub fn build(mut self) -> Result<Idem<D>, ConfigError> {
+        let default = self.defaults.lease.min(self.defaults.ttl);
+        self.defaults.lease = self.lease.unwrap_or(default);
         let Defaults {
             ttl,
             failed_ttl,

@@ -19,5 +19,6 @@ mod responses;
 mod retries;
 mod scopes;
 mod secrets;
+mod settings;
 mod support;
 mod waiting;
