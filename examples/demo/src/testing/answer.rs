@@ -40,9 +40,9 @@ impl Answer {
         uri.strip_prefix("urn:problem-type:idem:").unwrap_or_default()
     }
 
-    /// Whether the request runs elsewhere.
+    /// Whether the request runs elsewhere, however the example says so.
     pub fn is_in_flight(&self) -> bool {
-        self.problem() == "in-flight"
+        self.status == StatusCode::CONFLICT && self.header("retry-after").is_some()
     }
 
     /// The answer without the marker of a replay.
