@@ -6,7 +6,7 @@ use std::{error::Error, fmt, time::Duration};
 use idem::{PostgresStore, SqliteStore};
 use sqlx::{
     ConnectOptions, Connection, PgPool, SqlitePool, Transaction,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -76,7 +76,7 @@ impl Sqlite {
             .map_err(|error| Unopened { database: file.to_owned(), source: error.into() })?;
         store.migrate().await?;
         let (writer, readers) = (store.writer().clone(), store.readers().clone());
-        migrations.run(&writer).await?;
+        migrate(&writer, migrations).await?;
         Ok((Self { file: file.to_owned(), writer, readers }, store))
     }
 
@@ -102,6 +102,27 @@ impl Sqlite {
     pub fn file(&self) -> &str {
         &self.file
     }
+}
+
+/// The migrator takes no lock on SQLite, and several processes may start at once. Where nothing is to be
+/// done, nobody waits for another process that writes.
+async fn migrate(writer: &SqlitePool, migrations: &Migrator) -> Result<(), MigrateError> {
+    match migrate_in("BEGIN", writer, migrations).await {
+        Err(error) if idem::is_conflict(&error) => {
+            migrate_in("BEGIN IMMEDIATE", writer, migrations).await
+        }
+        result => result,
+    }
+}
+
+async fn migrate_in(
+    begin: &'static str,
+    writer: &SqlitePool,
+    migrations: &Migrator,
+) -> Result<(), MigrateError> {
+    let mut transaction = writer.begin_with(begin).await?;
+    migrations.run(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// A pool, which serves handlers' transactions, too.
