@@ -1,5 +1,5 @@
 //! Test tools for [Idem](https://docs.rs/idem-rs): a suite that decides whether a store is correct,
-//! throwaway database servers, and (feature `crash-points`) places where a process can be killed.
+//! throwaway database servers, a [wire that fails on demand](FaultProxy), and (feature `crash-points`) places where a process can be killed.
 //!
 //! # Testing a store
 //!
@@ -47,10 +47,15 @@ mod conformance;
 #[cfg(feature = "crash-points")]
 pub mod crash;
 mod postgres;
+mod proxy;
 
 pub use async_trait::async_trait;
 
-pub use crate::{conformance::Harness, postgres::PostgresServer};
+pub use crate::{
+    conformance::Harness,
+    postgres::PostgresServer,
+    proxy::{Fault, FaultProxy},
+};
 
 /// What [`conformance!`] expands to. Not a public interface.
 #[doc(hidden)]
