@@ -16,7 +16,7 @@ use crate::{
     held::{Outcome, Reconciler, ResolveError},
     problem::{Problem, ProblemContext},
     record::{Fence, Held},
-    store::{NoTransactions, Recover},
+    store::{Health, NoTransactions, Recover},
 };
 
 /// An idempotency engine over a store. One for each application; clones are the same engine.
@@ -120,6 +120,34 @@ impl<D> Idem<D> {
     pub fn render(&self, problem: &Problem, request_headers: &HeaderMap) -> Response<Bytes> {
         let retry_after = problem.is_transient().then_some(self.engine.defaults.retry_after);
         self.engine.renderer.render(&ProblemContext { problem, request_headers, retry_after })
+    }
+
+    /// Says whether the store works, for a readiness probe: a server whose store does not work refuses
+    /// every guarded request. Asks the store.
+    ///
+    /// # Errors
+    ///
+    /// Why the store does not work, [`StoreError::Timeout`] after the store timeout at the latest.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use http::StatusCode;
+    /// use idem_core::{Idem, MemoryStore};
+    ///
+    /// async fn ready(idem: Idem) -> StatusCode {
+    ///     match idem.health().await {
+    ///         Ok(_) => StatusCode::OK,
+    ///         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    ///     }
+    /// }
+    /// # let idem = Idem::builder(MemoryStore::new()).build().unwrap();
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// assert_eq!(ready(idem).await, StatusCode::OK);
+    /// # });
+    /// # }
+    /// ```
+    pub async fn health(&self) -> Result<Health, StoreError> {
+        self.engine.store.within(self.engine.store.store.health()).await
     }
 
     /// Lists up to `limit` held records, the oldest claim first; fewer when there are no more.

@@ -62,6 +62,9 @@ pub use crate::{
     },
     response::MarkedNotFinal,
     scope::{Scope, ScopeValue, ScopeWriter},
-    store::{Begin, Begun, Claim, Claimed, NoTransactions, Recover, Resolution, Store, Written},
+    store::{
+        Begin, Begun, CacheHealth, Claim, Claimed, Health, NoTransactions, Recover, Resolution,
+        Store, Written,
+    },
     transaction::{Ended, Isolation, OpenTransaction, Recorded, TransactionSettings},
 };

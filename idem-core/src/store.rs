@@ -126,6 +126,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// unknown version are left out.
     async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError>;
 
+    /// Says whether the store works. The default reads a record that nobody has.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    async fn health(&self) -> Result<Health, StoreError> {
+        let of_nobody = RecordId::from_stored([0; 32], String::new(), String::new(), String::new());
+        self.get(&of_nobody).await.map(|_| Health::default())
+    }
+
     /// Ends a held record. `owner` is the attempt that was cut off, as [`held`](Self::held) listed
     /// it. Accepted while the record is held under that attempt, and again from the same
     /// resolution.
@@ -201,9 +211,33 @@ impl Store for Arc<dyn Store> {
         (**self).held(after, limit).await
     }
 
+    async fn health(&self) -> Result<Health, StoreError> {
+        (**self).health().await
+    }
+
     async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
         (**self).resolve(owner, resolution).await
     }
+}
+
+/// What a store that works says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// The cache in front of it.
+    pub cache: CacheHealth,
+}
+
+/// How the cache in front of a store is. It changes speed only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheHealth {
+    /// There is none.
+    #[default]
+    None,
+    /// It works.
+    Up,
+    /// It does not: everything is read from the store.
+    Down,
 }
 
 /// What a request asks of a store.
