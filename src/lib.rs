@@ -101,7 +101,8 @@ pub use idem_macros::Scope;
 /// - `fallback_key`: the same for requests that come without a key. With it, `required` means nothing.
 /// - `header`, default `"Idempotency-Key"`: the header that carries the key.
 /// - `required`, default `true`: `false` lets requests without a key pass through unguarded.
-/// - `key_format`, default `"any"`: or `"uuid"`, `"uuid4"`.
+/// - `key_format`, default `"any"`: or `"uuid"`, `"uuid4"`, which are the same key in capital and in
+///   small letters.
 /// - `fingerprint`, default `"json"`: what must be the same in a retry. `"json"` is canonical JSON
 ///   (RFC 8785) for JSON bodies and bytes for others; `"bytes"`, `"none"`, or an expression over the
 ///   arguments whose value is `serde::Serialize`. Method and full path always count.

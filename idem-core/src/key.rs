@@ -71,10 +71,7 @@ impl IdempotencyKey {
         };
         match key.len() {
             0 => Err(KeyError::Empty),
-            1..=MAX_KEY_LEN => {
-                format.check(&key)?;
-                Ok(Self(key))
-            }
+            1..=MAX_KEY_LEN => format.accept(key).map(Self),
             len => Err(KeyError::TooLong { len }),
         }
     }
@@ -118,27 +115,28 @@ pub enum KeyFormat {
     /// Any key (the default).
     #[default]
     Any,
-    /// A UUID of any version, in its hyphenated form of 36 characters.
+    /// A UUID of any version, in its hyphenated form of 36 characters. Capital and small letters are
+    /// the same key.
     Uuid,
     /// A random UUID ([RFC 9562 section 5.4](https://www.rfc-editor.org/rfc/rfc9562#section-5.4)),
-    /// in its hyphenated form.
+    /// in its hyphenated form, likewise.
     Uuid4,
 }
 
 impl KeyFormat {
-    fn check(self, key: &str) -> Result<(), KeyError> {
+    fn accept(self, key: String) -> Result<String, KeyError> {
         let uuid = || match key.len() {
-            uuid::fmt::Hyphenated::LENGTH => Uuid::try_parse(key).ok(),
+            uuid::fmt::Hyphenated::LENGTH => Uuid::try_parse(&key).ok(),
             _ => None,
         };
-        match self {
-            Self::Any => Ok(()),
-            Self::Uuid => uuid().map(drop).ok_or(KeyError::NotUuid),
-            Self::Uuid4 => uuid()
-                .filter(|id| id.get_version_num() == 4 && id.get_variant() == Variant::RFC4122)
-                .map(drop)
-                .ok_or(KeyError::NotUuid4),
-        }
+        let is_random =
+            |id: &Uuid| id.get_version_num() == 4 && id.get_variant() == Variant::RFC4122;
+        let id = match self {
+            Self::Any => return Ok(key),
+            Self::Uuid => uuid().ok_or(KeyError::NotUuid)?,
+            Self::Uuid4 => uuid().filter(is_random).ok_or(KeyError::NotUuid4)?,
+        };
+        Ok(id.hyphenated().to_string())
     }
 }
 
@@ -231,6 +229,17 @@ mod tests {
         ] {
             assert_eq!(parse(other, KeyFormat::Uuid), Err(KeyError::NotUuid));
         }
+    }
+
+    #[test]
+    fn a_uuid_is_the_same_key_in_capital_letters() {
+        for format in [KeyFormat::Uuid, KeyFormat::Uuid4] {
+            let small = parse(b"8e03978e-40d5-43dd-bc93-6894a57f9324", format).unwrap();
+            assert_eq!(small, "8e03978e-40d5-43dd-bc93-6894a57f9324");
+            let capital = parse(b"\"8E03978E-40D5-43DD-BC93-6894A57F9324\"", format);
+            assert_eq!(capital.unwrap(), small);
+        }
+        assert_ne!(parse(b"K", KeyFormat::Any), parse(b"k", KeyFormat::Any));
     }
 
     #[test]
