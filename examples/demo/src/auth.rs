@@ -2,7 +2,8 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, StatusCode, header, request::Parts},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
 use idem::Scope;
 
@@ -22,13 +23,21 @@ impl User {
 }
 
 impl<S: Sync> FromRequestParts<S> for User {
-    type Rejection = (StatusCode, [(HeaderName, &'static str); 1], &'static str);
+    type Rejection = Anonymous;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Self::of(parts).ok_or((
-            StatusCode::UNAUTHORIZED,
-            [(header::WWW_AUTHENTICATE, "Bearer")],
-            "send `Authorization: Bearer <user>`\n",
-        ))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Anonymous> {
+        Self::of(parts).ok_or(Anonymous)
+    }
+}
+
+/// The request says no user.
+#[derive(Clone, Copy, Debug)]
+pub struct Anonymous;
+
+impl IntoResponse for Anonymous {
+    fn into_response(self) -> Response {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+        (StatusCode::UNAUTHORIZED, challenge, "send `Authorization: Bearer <user>`\n")
+            .into_response()
     }
 }

@@ -9,7 +9,7 @@ mod settings;
 pub mod testing;
 
 pub use self::{
-    auth::User,
+    auth::{Anonymous, User},
     database::{Database, Migrations, Opened, Postgres, Sqlite},
     server::{Greeting, run, serve},
     settings::{Settings, read},
