@@ -11,6 +11,7 @@ mod answer;
 mod app;
 mod log;
 mod setup;
+pub mod sql;
 
 pub use self::{
     answer::Answer,

@@ -1,6 +1,8 @@
 //! The database behind the example's back.
 
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+pub(crate) use demo::testing::sql::execute;
+use demo::testing::sql::{fetch, is_sqlite};
+use sqlx::{Connection, PgConnection};
 
 /// What the provider kept of a call.
 #[derive(Debug, PartialEq, sqlx::FromRow)]
@@ -13,23 +15,7 @@ pub(crate) struct Entry {
 
 /// What the provider keeps.
 pub(crate) async fn provider_ledger(url: &str) -> Vec<Entry> {
-    const SELECT: &str = "SELECT key, calls, ref FROM provider_ledger";
-    if is_sqlite(url) {
-        let mut connection = SqliteConnection::connect(url).await.unwrap();
-        sqlx::query_as(SELECT).fetch_all(&mut connection).await.unwrap()
-    } else {
-        let mut connection = PgConnection::connect(url).await.unwrap();
-        sqlx::query_as(SELECT).fetch_all(&mut connection).await.unwrap()
-    }
-}
-
-/// Runs a statement.
-pub(crate) async fn execute(url: &str, statement: &'static str) {
-    if is_sqlite(url) {
-        SqliteConnection::connect(url).await.unwrap().execute(statement).await.unwrap();
-    } else {
-        PgConnection::connect(url).await.unwrap().execute(statement).await.unwrap();
-    }
+    fetch(url, "SELECT key, calls, ref FROM provider_ledger").await
 }
 
 /// From now on no answer can be recorded.
@@ -49,14 +35,13 @@ pub(crate) async fn delay_answers(url: &str) {
 }
 
 async fn on_answers(url: &str, statement: &'static str) {
-    let mut connection = PgConnection::connect(url).await.unwrap();
     let function = format!(
         "CREATE FUNCTION on_answers() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN {statement}; RETURN NEW; END $$; \
          CREATE TRIGGER refuse_answers BEFORE INSERT OR UPDATE ON idem FOR EACH ROW \
          WHEN (NEW.state = 2) EXECUTE FUNCTION on_answers()"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(function)).execute(&mut connection).await.unwrap();
+    execute(url, &function).await;
 }
 
 /// Answers can be recorded again.
@@ -85,8 +70,4 @@ pub(crate) async fn end_delayed_answers(url: &str) {
          WHERE wait_event = 'PgSleep' AND datname = current_database()",
     )
     .await;
-}
-
-fn is_sqlite(url: &str) -> bool {
-    url.starts_with("sqlite:")
 }
