@@ -1,7 +1,7 @@
 //! SQLite or Postgres, as `DATABASE_URL` says: the tables, and the store beside them. Both have the
 //! same methods.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, num::NonZeroU32, time::Duration};
 
 use idem::{PostgresStore, SqliteStore};
 use sqlx::{
@@ -9,7 +9,11 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::SqliteConnectOptions,
 };
+
+/// How many connections a pool has unless the example says otherwise.
+pub const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// An example's tables.
 #[derive(Debug)]
@@ -37,11 +41,27 @@ impl Opened {
     ///
     /// Says which database cannot be opened, and why.
     pub async fn open(url: &str, migrations: &Migrations) -> Result<Self, Box<dyn Error>> {
+        Self::open_with(url, migrations, MAX_CONNECTIONS).await
+    }
+
+    /// The same, with at most so many connections for the application, and as many for the store. One
+    /// more renews leases. On SQLite they share those that read, and there is one that writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        url: &str,
+        migrations: &Migrations,
+        max_connections: NonZeroU32,
+    ) -> Result<Self, Box<dyn Error>> {
         if url.starts_with(SQLITE) {
-            let (database, store) = Sqlite::open(url, &migrations.sqlite).await?;
+            let (database, store) =
+                Sqlite::open_with(url, &migrations.sqlite, max_connections).await?;
             Ok(Self::Sqlite(database, store))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let (database, store) = Postgres::open(url, &migrations.postgres).await?;
+            let (database, store) =
+                Postgres::open_with(url, &migrations.postgres, max_connections).await?;
             Ok(Self::Postgres(database, store))
         } else {
             Err("DATABASE_URL must begin with sqlite: or postgres://".into())
@@ -69,9 +89,24 @@ impl Sqlite {
         url: &str,
         migrations: &Migrator,
     ) -> Result<(Self, SqliteStore), Box<dyn Error>> {
+        Self::open_with(url, migrations, MAX_CONNECTIONS).await
+    }
+
+    /// The same, with at most so many connections that read.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        url: &str,
+        migrations: &Migrator,
+        max_readers: NonZeroU32,
+    ) -> Result<(Self, SqliteStore), Box<dyn Error>> {
         let file = url.strip_prefix(SQLITE).ok_or("DATABASE_URL must begin with sqlite:")?;
         let file = file.strip_prefix("//").unwrap_or(file);
-        let store = SqliteStore::open(file)
+        let store = SqliteStore::builder(SqliteConnectOptions::new().filename(file))
+            .max_readers(max_readers.get())
+            .open()
             .await
             .map_err(|error| Unopened { database: file.to_owned(), source: error.into() })?;
         store.migrate().await?;
@@ -139,14 +174,30 @@ impl Postgres {
         url: &str,
         migrations: &Migrator,
     ) -> Result<(Self, PostgresStore), Box<dyn Error>> {
+        Self::open_with(url, migrations, MAX_CONNECTIONS).await
+    }
+
+    /// The same, with at most so many connections in the pool, and as many in the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        url: &str,
+        migrations: &Migrator,
+        max_connections: NonZeroU32,
+    ) -> Result<(Self, PostgresStore), Box<dyn Error>> {
         let options: PgConnectOptions = url.parse()?;
         let database = format!("{}:{}", options.get_host(), options.get_port());
         // A pool would only say that it timed out.
         let first = options.connect().await;
         first.map_err(|error| Unopened { database, source: error.into() })?.close().await?;
-        let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(5));
-        let pool = pool.connect_lazy_with(options);
-        let store = PostgresStore::beside(&pool).connect().await?;
+        let max_connections = max_connections.get();
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options);
+        let store = PostgresStore::beside(&pool).max_connections(max_connections).connect().await?;
         store.migrate().await?;
         migrations.run(&pool).await?;
         Ok((Self(pool), store))

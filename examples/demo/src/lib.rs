@@ -10,7 +10,7 @@ pub mod testing;
 
 pub use self::{
     auth::{Anonymous, User},
-    database::{Database, Migrations, Opened, Postgres, Sqlite},
+    database::{Database, MAX_CONNECTIONS, Migrations, Opened, Postgres, Sqlite},
     server::{Greeting, run, serve},
     settings::{Settings, read},
 };
