@@ -143,7 +143,8 @@ impl Problem {
     }
 
     /// What happened and what to do, for the client's developer. It says nothing of the stored
-    /// request.
+    /// request. An endpoint may derive its keys, so that a client knows of none: who sends a request
+    /// again *unchanged* sends it with the key that it has, if it has one.
     pub fn detail(&self) -> String {
         match self {
             Self::KeyMissing { header } => format!(
@@ -153,30 +154,34 @@ impl Problem {
             Self::KeyInvalid { header, error } => format!("The header `{header}`: {error}."),
             Self::BodyTooLarge => "The request body is over the limit of this operation.".into(),
             Self::BodyUnreadable => "The request body ended early or is broken.".into(),
-            Self::Mismatch => "This key was used for another request. Use a new key for a new \
-                               intent, and send retries unchanged."
+            Self::Mismatch => "Another request was made with the key of this one. Use a new key \
+                               for a new intent, and send retries unchanged."
                 .into(),
-            Self::InFlight => {
-                "A request with this key is running. Retry later, with the same key, \
-                               to get its answer."
+            Self::InFlight => "A request for the same intent is running. Send this one again \
+                               later, unchanged, to get its answer."
+                .into(),
+            Self::OutcomeUnknown => {
+                "A request for the same intent was cut off, and whether it had \
+                                     its effect is not known yet. It is not executed again until \
+                                     that is settled."
                     .into()
             }
-            Self::OutcomeUnknown => "A request with this key was cut off, and whether it had its \
-                                     effect is not known yet. It is not executed again until that \
-                                     is settled."
-                .into(),
-            Self::ResponseNotKept => "The request with this key was executed once and is not \
-                                      executed again; its answer was not kept."
-                .into(),
-            Self::StoreUnavailable => "The database that tells duplicates apart did not answer, so \
-                                       this request had no effect in it. Retry with the same key."
-                .into(),
+            Self::ResponseNotKept => {
+                "The request was executed once and is not executed again; its \
+                                      answer was not kept."
+                    .into()
+            }
+            Self::StoreUnavailable => {
+                "The database that tells duplicates apart did not answer, so \
+                                       this request had no effect in it. Send it again, unchanged."
+                    .into()
+            }
             Self::TransactionConflict => "The request met another one that works on the same \
                                           data, and had no effect. Send it again, unchanged."
                 .into(),
             Self::CommitUnknown { has_key: true } => {
-                "Whether the request had its effect cannot be told right now. Retry with the same key \
-                 to find out."
+                "Whether the request had its effect cannot be told right now. Send it again, \
+                 unchanged, to find out."
                     .into()
             }
             Self::CommitUnknown { has_key: false } => {
@@ -185,7 +190,7 @@ impl Problem {
                     .into()
             }
             Self::NotCommitted => "The request failed unexpectedly and had no effect. It may be \
-                                   retried with the same key."
+                                   sent again, unchanged."
                 .into(),
             Self::TransactionEnded => "The request failed unexpectedly: its handler ended the \
                                        transaction itself, so that nothing was recorded."
@@ -194,7 +199,7 @@ impl Problem {
                                          handler let the transaction outlive it."
                 .into(),
             Self::HandlerPanicked { recover: Recover::Retry } => {
-                "The request failed unexpectedly. It may be retried with the same key.".into()
+                "The request failed unexpectedly. It may be sent again, unchanged.".into()
             }
             Self::HandlerPanicked { recover: Recover::Hold } => {
                 "The request failed unexpectedly, and whether it had its effect is not known. It \

@@ -6,7 +6,7 @@ use axum::{Json, Router, extract::State, routing};
 use idem::{Attempt, idempotent};
 use serde::Deserialize;
 
-use crate::support::{App, Runs, Server, User, post};
+use crate::support::{App, Fault, Runs, Server, User, post};
 
 #[derive(Deserialize)]
 struct Conversation {
@@ -109,6 +109,29 @@ async fn concurrent_requests_of_one_intent_are_one_execution() {
         assert!(answer.text() == "ann 1" || answer.problem() == "in-flight", "{answer:?}");
     }
     assert_eq!(server.runs.count(), 1);
+}
+
+/// Its developer would look for a header that the endpoint does not read.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sent_no_key_is_not_told_to_send_one_again() {
+    let server = Server::new(routes());
+    let open = || server.send(post("/open").json(ANN_AND_BOB));
+    let (one, other) = tokio::join!(open(), open());
+    let in_flight = if one.status == 200 { other } else { one };
+    server.store.fault("claim", Fault::Refused);
+    let unavailable = open().await;
+    server.store.repair();
+    let panicked = server.send(post("/held").body("k")).await;
+    let unknown = server.send(post("/held").body("k")).await;
+    for (answer, problem) in [
+        (in_flight, "in-flight"),
+        (unavailable, "store-unavailable"),
+        (panicked, "handler-panicked"),
+        (unknown, "outcome-unknown"),
+    ] {
+        assert_eq!(answer.problem(), problem);
+        assert!(!answer.text().contains("key"), "{}", answer.text());
+    }
 }
 
 #[tokio::test]
