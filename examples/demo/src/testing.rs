@@ -10,6 +10,7 @@
 mod answer;
 mod app;
 mod log;
+pub mod records;
 mod setup;
 pub mod sql;
 

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use demo::{on_each_database, testing::sql};
+use demo::{
+    on_each_database,
+    testing::{records, sql},
+};
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::{
-    app::{Answer, App, Chats, OPENS, one_chat, setup},
-    tables,
-};
+use crate::app::{Answer, App, Chats, OPENS, one_chat, setup};
 
 /// Ten at each server at once, for a chat of which the first attempt fails: nine and more wait.
 async fn first_attempt_fails(servers: &[&App]) {
@@ -71,11 +71,12 @@ on_each_database! {
         let setup = setup(database);
         let url = setup.database_url();
         let app = setup.start();
-        tables::refuse_answers(&url).await;
+        records::refuse_answers(&url).await;
         let first = app.open(&["ann", "bob"]).await;
         assert_eq!(first.status, StatusCode::CREATED);
         app.kill();
-        tables::accept_answers_of_the_living(&url).await;
+        records::end_sessions(&url).await;
+        records::accept_answers(&url).await;
         let app = setup.start();
         let retry = app.open(&["ann", "bob"]).await;
         assert!(!retry.replayed(), "it executed once more");
@@ -92,11 +93,12 @@ on_each_database! {
             let request = app.post(&format!("/api/chats/{chat}/messages"), &json!({ "text": "hello" }));
             Answer::to(request.bearer_auth("ann").header("Idempotency-Key", "k")).await
         };
-        tables::refuse_answers(&url).await;
+        records::refuse_answers(&url).await;
         let first = send(&app).await;
         assert_eq!(first.status, StatusCode::CREATED);
         app.kill();
-        tables::accept_answers_of_the_living(&url).await;
+        records::end_sessions(&url).await;
+        records::accept_answers(&url).await;
         let app = setup.start();
         let retry = send(&app).await;
         assert!(!retry.replayed(), "it executed once more");

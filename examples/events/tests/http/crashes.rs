@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use demo::on_each_database;
+use demo::{
+    on_each_database,
+    testing::records::{accept_answers, end_sessions, refuse_answers},
+};
 
 use crate::{
     app::{Enveloped, Events, FIRST, REPLAY, confirmed, key, plan, setup},
-    tables::{accept_answers, refuse_answers, states},
+    tables::states,
 };
 
 on_each_database! {
@@ -55,6 +58,7 @@ on_each_database! {
         let event = first.event().clone();
         assert_eq!(states(&url).await, [1], "in flight");
         app.kill();
+        end_sessions(&url).await;
         accept_answers(&url).await;
         let app = setup.start();
         let retry = plan(&key, "gala", 25).answered(&app).await;

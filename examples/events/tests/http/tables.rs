@@ -47,23 +47,3 @@ pub(crate) async fn states(url: &str) -> Vec<i64> {
     let states: Vec<(i64,)> = fetch(url, "SELECT CAST(state AS bigint) FROM idem").await;
     states.into_iter().map(|(state,)| state).collect()
 }
-
-/// From now on no answer can be recorded.
-pub(crate) async fn refuse_answers(url: &str) {
-    let trigger = if is_sqlite(url) {
-        "CREATE TRIGGER refuse_answers BEFORE UPDATE ON idem WHEN NEW.state = 2 \
-         BEGIN SELECT raise(ABORT, 'refused'); END"
-    } else {
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
-         $$ BEGIN RAISE 'refused'; END $$; \
-         CREATE TRIGGER refuse_answers BEFORE UPDATE ON idem FOR EACH ROW \
-         WHEN (NEW.state = 2) EXECUTE FUNCTION refuse()"
-    };
-    execute(url, trigger).await;
-}
-
-/// Answers can be recorded again.
-pub(crate) async fn accept_answers(url: &str) {
-    let on = if is_sqlite(url) { "" } else { " ON idem" };
-    execute(url, &format!("DROP TRIGGER refuse_answers{on}")).await;
-}

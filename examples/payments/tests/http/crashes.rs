@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use demo::on_each_database;
+use demo::{on_each_database, testing::records};
 use idem_testkit::PostgresServer;
 use reqwest::StatusCode;
 
@@ -67,12 +67,12 @@ on_each_database! {
         let setup = setup(database);
         let url = setup.database_url();
         let app = setup.start();
-        tables::refuse_answers(&url).await;
+        records::refuse_answers(&url).await;
         let refused = app.pay("k", "bob").await;
         assert_eq!(refused.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(refused.problem(), "not-committed");
         has_paid(&app, 0).await;
-        tables::accept_answers(&url).await;
+        records::accept_answers(&url).await;
         let retry = app.pay("k", "bob").await;
         assert_eq!((retry.status, retry.replayed()), (StatusCode::CREATED, false));
         assert_eq!(app.payments().await, [retry.body]);
@@ -86,7 +86,7 @@ async fn killed_while_its_answer_is_recorded_a_payment_is_made_once() {
     let url = PostgresServer::shared().fresh_database();
     let setup = setup(Database::Sqlite).variable("DATABASE_URL", &url).variable("LEASE", "3s");
     let app = setup.start();
-    tables::delay_answers(&url).await;
+    records::delay_answers(&url).await;
     app.start_paying("k", "bob").await.abort();
     let start = Instant::now();
     while tables::delayed_answers(&url).await == 0 {
@@ -94,8 +94,8 @@ async fn killed_while_its_answer_is_recorded_a_payment_is_made_once() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     app.kill();
-    tables::end_delayed_answers(&url).await;
-    tables::accept_answers(&url).await;
+    records::end_sessions(&url).await;
+    records::accept_answers(&url).await;
     let app = setup.start();
     let answer = app.pay_until_answered("k", "bob").await;
     assert_eq!((answer.status, answer.replayed()), (StatusCode::CREATED, false));
