@@ -55,6 +55,8 @@ pub struct Edge<D> {
     body: Bytes,
     /// `None`: the request has no key and gets none.
     guard: Option<Guard>,
+    /// Of a request without a guard, if its route has a template.
+    operation: Option<String>,
     headers_for_problems: HeaderMap,
 }
 
@@ -89,24 +91,36 @@ impl<D> Edge<D> {
             unread,
             body: Bytes::new(),
             guard: None,
+            operation: None,
             headers_for_problems,
         };
-        edge.guard = edge.guard().map_err(|problem| edge.render(&problem))?;
-        Ok(edge)
+        let mut operation = edge.operation();
+        match edge.guard(&mut operation) {
+            Ok(guard) => {
+                (edge.guard, edge.operation) = (guard, operation);
+                Ok(edge)
+            }
+            Err(problem) => Err(edge.reject(&problem, operation.as_deref())),
+        }
     }
 
-    fn guard(&self) -> Result<Option<Guard>, Problem> {
+    /// Takes the operation, if the request is to be guarded.
+    fn guard(&self, operation: &mut Option<String>) -> Result<Option<Guard>, Problem> {
         let source = self.endpoint.key_source();
         let sent = if source == KeySource::Derived { None } else { self.sent_key()? };
         if sent.is_none() && source == KeySource::Sent {
             return Ok(None);
         }
+        let Some(operation) = operation.take() else {
+            tracing::error!("a route without a template needs `operation = \"…\"` on its handler");
+            return Err(Problem::OperationUnknown);
+        };
         let uri = original_uri(&self.head);
         let mut print = FingerprintBuilder::new(&self.head.method, uri.path());
         if self.endpoint.covers_query() {
             print = print.query(uri.query());
         }
-        let (operation, headers) = (self.operation()?, self.head.headers.clone());
+        let headers = self.head.headers.clone();
         Ok(Some(Guard { sent, operation, print, headers }))
     }
 
@@ -124,15 +138,12 @@ impl<D> Edge<D> {
         matches!(self.endpoint.key_source(), KeySource::Sent) && self.endpoint.is_required()
     }
 
-    fn operation(&self) -> Result<String, Problem> {
+    fn operation(&self) -> Option<String> {
         if let Some(name) = self.endpoint.operation_name() {
-            return Ok(name.to_owned());
+            return Some(name.to_owned());
         }
-        let Some(template) = self.head.extensions.get::<MatchedPath>() else {
-            tracing::error!("a route without a template needs `operation = \"…\"` on its handler");
-            return Err(Problem::OperationUnknown);
-        };
-        Ok(format!("{} {}", self.head.method, template.as_str()))
+        let template = self.head.extensions.get::<MatchedPath>()?;
+        Some(format!("{} {}", self.head.method, template.as_str()))
     }
 
     /// The request's head, for every extractor but the last.
@@ -153,14 +164,18 @@ impl<D> Edge<D> {
         if let Some(limit) = self.idem.max_body(self.endpoint) {
             DefaultBodyLimit::max(limit).apply(&mut request);
         }
-        if self.guard.is_none() {
+        let Some(guard) = &self.guard else {
             return Ok(request);
-        }
+        };
         let (head, body) = request.with_limited_body().into_parts();
         match body.collect().await {
             Ok(body) => self.body = body.to_bytes(),
-            Err(error) if is_over_limit(&error) => return Err(self.render(&Problem::BodyTooLarge)),
-            Err(_) => return Err(self.render(&Problem::BodyUnreadable)),
+            Err(error) => {
+                let is_over_limit = is_over_limit(&error);
+                let problem =
+                    if is_over_limit { Problem::BodyTooLarge } else { Problem::BodyUnreadable };
+                return Err(self.reject(&problem, Some(&guard.operation)));
+            }
         }
         Ok(Request::from_parts(head, Body::from(self.body.clone())))
     }
@@ -169,7 +184,7 @@ impl<D> Edge<D> {
     pub fn ask(
         &mut self,
         of: impl FnOnce(Print<'_>, Option<Key>) -> Asked,
-    ) -> Option<Result<GuardedRequest, Problem>> {
+    ) -> Option<Result<GuardedRequest, Response>> {
         let guard = self.guard.take()?;
         let print = Print {
             builder: guard.print,
@@ -179,40 +194,41 @@ impl<D> Edge<D> {
         };
         let (scope, key, fingerprint) = of(print, guard.sent);
         let key = key?;
-        let asked = match fingerprint {
+        let operation = &*guard.operation;
+        Some(match fingerprint {
             Ok(fingerprint) => {
-                let id = key.record(&guard.operation, &scope);
+                let id = key.record(operation, &scope);
                 Ok(GuardedRequest { id, fingerprint, endpoint: self.endpoint })
             }
             Err(error) => {
-                let operation = guard.operation;
                 tracing::error!(operation, error = &error as &dyn Error, "no fingerprint");
-                Err(Problem::FingerprintFailed)
+                Err(self.reject(&Problem::FingerprintFailed, Some(operation)))
             }
-        };
-        Some(asked)
+        })
     }
 
     /// Answers the request.
     pub async fn answer<F, Fut>(
         self,
-        asked: Option<Result<GuardedRequest, Problem>>,
+        asked: Option<Result<GuardedRequest, Response>>,
         run: F,
     ) -> Response
     where
         F: FnMut(Granted) -> Fut + Send + 'static,
         Fut: Future<Output = Handled<Body>> + Send + 'static,
     {
+        let Self { idem, endpoint, operation, headers_for_problems, .. } = self;
         let answer = match asked {
-            None => self.idem.answer_unguarded(self.endpoint, run).await,
-            Some(Ok(request)) => self.idem.answer(request, run).await,
-            Some(Err(problem)) => Err(problem),
+            None => idem.answer_unguarded(endpoint, operation, run).await,
+            Some(Ok(request)) => idem.answer(request, run).await,
+            Some(Err(refused)) => return refused,
         };
-        answer.unwrap_or_else(|problem| self.render(&problem))
+        answer
+            .unwrap_or_else(|problem| idem.render(&problem, &headers_for_problems).map(Body::from))
     }
 
-    fn render(&self, problem: &Problem) -> Response {
-        self.idem.render(problem, &self.headers_for_problems).map(Body::from)
+    fn reject(&self, problem: &Problem, operation: Option<&str>) -> Response {
+        self.idem.reject(problem, operation, &self.headers_for_problems).map(Body::from)
     }
 }
 

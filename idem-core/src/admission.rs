@@ -1,31 +1,40 @@
 //! Admission: one claim of a record at a time, and waiting for what somebody else executes.
 
-use std::{error::Error, future::Future, sync::Arc};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     awaited::{LookedAfter, Polling},
     engine::{Engine, GuardedRequest},
+    observe::{self, Call, Outcome},
     record::RecordId,
-    running::{Entered, Gate, News, Waiting},
-    store::Claimed,
+    running::{Birth, Entered, Executing, News, Waiting},
+    store::{After, Claimed, Judged},
 };
 
 /// What the store says to a request.
 pub(crate) enum Verdict<T> {
     /// It runs, with this.
-    Won(T),
+    Won { won: T, after: After, age: Duration },
     /// Any verdict but that it is won.
-    Refused(Claimed),
+    Refused(Judged),
 }
 
 /// What becomes of a request.
 pub(crate) enum Admitted<T> {
-    /// It runs, once others know.
-    Won(Gate, T),
+    /// It runs, and others know.
+    Won(Executing, T),
     /// It does not run.
-    Refused(Claimed),
+    Refused(Judged),
+}
+
+/// How long a request waits.
+struct Patience {
+    /// `None`: not at all.
+    until: Option<Instant>,
+    /// When it began to.
+    since: Option<Instant>,
 }
 
 impl Engine {
@@ -39,51 +48,77 @@ impl Engine {
     pub(crate) async fn admit<T, E, Fut>(
         self: &Arc<Self>,
         request: &GuardedRequest,
-        mut ask: impl FnMut(Instant) -> Fut,
+        ask: impl FnMut(Instant) -> Fut,
     ) -> Result<Admitted<T>, E>
     where
         Fut: Future<Output = Result<Verdict<T>, E>>,
     {
         let patience = request.endpoint.patience(&self.defaults);
         let until = patience.map(|it| Instant::now() + it);
-        let mut has_waited = false;
+        let mut patience = Patience { until, since: None };
+        let admitted = self.admit_patiently(request, ask, &mut patience).await;
+        if let Some(since) = patience.since {
+            let (outcome, age) = match &admitted {
+                Ok(Admitted::Won(executing, _)) => (Outcome::Executed, Some(executing.birth.age())),
+                Ok(Admitted::Refused(refused)) => (Outcome::from(&refused.claimed), refused.age),
+                Err(_) => (Outcome::StoreUnavailable, None),
+            };
+            observe::waited(&request.id, outcome, age, since.elapsed());
+        }
+        admitted
+    }
+
+    async fn admit_patiently<T, E, Fut>(
+        self: &Arc<Self>,
+        request: &GuardedRequest,
+        mut ask: impl FnMut(Instant) -> Fut,
+        patience: &mut Patience,
+    ) -> Result<Admitted<T>, E>
+    where
+        Fut: Future<Output = Result<Verdict<T>, E>>,
+    {
         loop {
             // Whoever is ahead of us gives up before we have to.
             let deadline = Instant::now() + self.store.timeout;
             let gate = match self.running.enter(&request.id).await {
                 Entered::Gate(gate) => gate,
-                Entered::Executing(other, _) if other != request.fingerprint => {
-                    return Ok(Admitted::Refused(Claimed::Mismatch));
+                Entered::Executing(other, birth, _) if other != request.fingerprint => {
+                    let (claimed, age) = (Claimed::Mismatch, Some(birth.age()));
+                    return Ok(Admitted::Refused(Judged { claimed, age }));
                 }
-                Entered::Executing(_, waiting) => {
-                    match wait(waiting, request, until).await {
-                        Some(News::MayClaim) => has_waited = true,
-                        news => return Ok(Admitted::Refused(told(news))),
+                Entered::Executing(_, birth, waiting) => {
+                    match patience.wait(waiting, request).await {
+                        Some(News::MayClaim) => continue,
+                        news => return Ok(told(news, Some(birth))),
                     }
-                    continue;
                 }
             };
             let refused = match ask(deadline).await {
-                Ok(Verdict::Won(won)) => return Ok(Admitted::Won(gate, won)),
+                Ok(Verdict::Won { won, after, age }) => {
+                    if after == After::Lapse {
+                        observe::answered(&request.id, Outcome::TakenOver, Some(age));
+                    }
+                    return Ok(Admitted::Won(gate.execute(request.fingerprint, age), won));
+                }
                 Ok(Verdict::Refused(refused)) => refused,
                 Err(error) => {
-                    if has_waited {
+                    if patience.has_waited() {
                         gate.pass_on();
                     }
                     return Err(error);
                 }
             };
-            if let Claimed::Completed(answer) = &refused {
+            if let Claimed::Completed(answer) = &refused.claimed {
                 gate.publish(request.fingerprint, answer);
-            } else if refused == Claimed::InFlight && until.is_some() {
+            } else if refused.claimed == Claimed::InFlight && patience.until.is_some() {
+                let birth = refused.age.map(Birth::of);
                 let waiting = gate.wait();
                 let _looked_after = self.look_after(&request.id);
-                match wait(waiting, request, until).await {
-                    Some(News::MayClaim) => has_waited = true,
-                    news => return Ok(Admitted::Refused(told(news))),
+                match patience.wait(waiting, request).await {
+                    Some(News::MayClaim) => continue,
+                    news => return Ok(told(news, birth)),
                 }
-                continue;
-            } else if has_waited {
+            } else if patience.has_waited() {
                 gate.pass_on();
             }
             return Ok(Admitted::Refused(refused));
@@ -104,7 +139,7 @@ impl Engine {
         loop {
             sleep(self.defaults.poll_interval).await;
             let Some(ids) = self.awaited.ids() else { return };
-            match self.store.within(self.store.store.not_in_flight(&ids)).await {
+            match self.store.within(Call::NotInFlight, self.store.store.not_in_flight(&ids)).await {
                 Ok(ids) => ids.iter().for_each(|id| self.running.let_one_claim(id)),
                 Err(error) => {
                     let error = &error as &dyn Error;
@@ -115,19 +150,24 @@ impl Engine {
     }
 }
 
-/// Waits for news of a record, if the endpoint lets its duplicates wait; `None` when there are none
-/// in time.
-async fn wait(
-    mut waiting: Waiting,
-    request: &GuardedRequest,
-    until: Option<Instant>,
-) -> Option<News> {
-    timeout_at(until?, waiting.news(request.fingerprint)).await.ok()
+impl Patience {
+    /// Waits for news of a record, if the endpoint lets its duplicates wait; `None` when there are
+    /// none in time.
+    async fn wait(&mut self, mut waiting: Waiting, request: &GuardedRequest) -> Option<News> {
+        let until = self.until?;
+        self.since.get_or_insert_with(Instant::now);
+        timeout_at(until, waiting.news(request.fingerprint)).await.ok()
+    }
+
+    const fn has_waited(&self) -> bool {
+        self.since.is_some()
+    }
 }
 
-fn told(news: Option<News>) -> Claimed {
-    match news {
+fn told<T>(news: Option<News>, birth: Option<Birth>) -> Admitted<T> {
+    let claimed = match news {
         Some(News::Answered(answer)) => Claimed::Completed(answer),
         Some(News::MayClaim) | None => Claimed::InFlight,
-    }
+    };
+    Admitted::Refused(Judged { claimed, age: birth.map(Birth::age) })
 }

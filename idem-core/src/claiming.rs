@@ -1,9 +1,9 @@
 //! Claims: key → run it, replay it, refuse it.
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Response;
+use futures_util::FutureExt;
 use http_body::Body;
 use tokio::time::{Instant, sleep_until};
 
@@ -12,14 +12,15 @@ use crate::{
     attempt::Attempt,
     crash::crash_point,
     endpoint::{OnStoreError, Times},
-    engine::{Engine, GuardedRequest},
+    engine::{Answered, Engine, GuardedRequest},
     error::StoreError,
     execution::Execution,
     handler::{Granted, Handled},
+    observe::{Call, Outcome},
     problem::Problem,
-    record::{Fence, Owner, RecordId},
+    record::{Fence, Owner},
     response::replay,
-    store::{Claim, Claimed, Recover, Written},
+    store::{Claim, Claimed, Judged, Recover, Written},
 };
 
 /// How long a claim that nobody ends stays visible at least: an execution that cannot reach the
@@ -41,7 +42,7 @@ impl Engine {
         self: Arc<Self>,
         request: GuardedRequest,
         mut execute: F,
-    ) -> Result<Response<B>, Problem>
+    ) -> Answered<B>
     where
         B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
         F: FnMut(Granted) -> Fut,
@@ -50,18 +51,20 @@ impl Engine {
         crash_point("idem::before-claim");
         let claim = |deadline| self.claim_once(&request, deadline);
         match self.admit(&request, claim).await {
-            Ok(Admitted::Won(gate, Won { owner, fence, number, asked_at })) => {
-                let executing = gate.execute(request.fingerprint);
+            Ok(Admitted::Won(executing, Won { owner, fence, number, asked_at })) => {
                 let attempt = Attempt::new(request.id.clone(), fence, number);
                 let execution = Execution::new(self, request, owner, asked_at, executing);
                 crash_point("idem::after-claim");
                 execution.run(async { execute(Granted::attempt_of(attempt)).await }).await
             }
-            Ok(Admitted::Refused(refused)) => self.refuse(&request.id, refused),
-            Err(error) => {
-                Self::admit_unguarded(&request, &error)?;
-                execute(Granted::default()).await.answer()
-            }
+            Ok(Admitted::Refused(refused)) => self.refuse(refused),
+            Err(error) => match Self::admit_unguarded(&request, &error) {
+                Ok(()) => {
+                    let handler = async { execute(Granted::default()).await };
+                    run_unguarded(request.id.operation(), handler).await
+                }
+                Err(problem) => problem.into(),
+            },
         }
     }
 
@@ -81,8 +84,9 @@ impl Engine {
             ttl: times.ttl.max(ABANDONED),
         };
         match self.claim(&claim, deadline).await {
-            Ok((Claimed::Won { fence, number }, asked_at)) => {
-                Ok(Verdict::Won(Won { owner: claim.owner, fence, number, asked_at }))
+            Ok((Judged { claimed: Claimed::Won { fence, number, after }, age }, asked_at)) => {
+                let won = Won { owner: claim.owner, fence, number, asked_at };
+                Ok(Verdict::Won { won, after, age: age.unwrap_or_default() })
             }
             Ok((refused, _)) => Ok(Verdict::Refused(refused)),
             Err(error) => {
@@ -95,21 +99,16 @@ impl Engine {
     }
 
     /// Answers a request that is not to run.
-    pub(crate) fn refuse<B: From<Bytes>>(
-        &self,
-        id: &RecordId,
-        claimed: Claimed,
-    ) -> Result<Response<B>, Problem> {
-        match claimed {
-            Claimed::Completed(stored) => {
-                tracing::debug!(operation = id.operation(), "replayed");
-                replay(stored, &self.defaults)
-            }
+    pub(crate) fn refuse<B: From<Bytes>>(&self, refused: Judged) -> Answered<B> {
+        let Judged { claimed, age } = refused;
+        let outcome = Outcome::from(&claimed);
+        let answer = match claimed {
+            Claimed::Completed(stored) => replay(stored, &self.defaults),
             Claimed::Mismatch => Err(Problem::Mismatch),
             Claimed::Held => Err(Problem::OutcomeUnknown),
-            // Who was taken over while the claim was on its way is not to run either.
             Claimed::InFlight | Claimed::Won { .. } => Err(Problem::InFlight),
-        }
+        };
+        Answered { outcome, age, answer }
     }
 
     /// Claims, and makes sure of a lease that is nearly over when the answer comes. Also says when
@@ -118,17 +117,19 @@ impl Engine {
         &self,
         claim: &Claim,
         deadline: Instant,
-    ) -> Result<(Claimed, Instant), StoreError> {
+    ) -> Result<(Judged, Instant), StoreError> {
         let asked_at = Instant::now();
-        let claimed = self.store.until(deadline, self.store.store.claim(claim)).await?;
-        if !matches!(claimed, Claimed::Won { .. }) || asked_at.elapsed() < claim.lease / 3 {
-            return Ok((claimed, asked_at));
+        let claiming = self.store.store.claim(claim);
+        let judged = self.store.until(deadline, Call::Claim, claiming).await?;
+        let is_won = matches!(judged.claimed, Claimed::Won { .. });
+        if !is_won || asked_at.elapsed() < claim.lease / 3 {
+            return Ok((judged, asked_at));
         }
         let asked_at = Instant::now();
         let renewal = self.store.store.renew(&claim.owner, claim.lease);
-        match self.store.until(deadline, renewal).await? {
-            Written::Accepted => Ok((claimed, asked_at)),
-            Written::Stale => Ok((Claimed::InFlight, asked_at)),
+        match self.store.until(deadline, Call::Renew, renewal).await? {
+            Written::Accepted => Ok((judged, asked_at)),
+            Written::Stale => Ok((Judged { claimed: Claimed::InFlight, ..judged }, asked_at)),
         }
     }
 
@@ -144,10 +145,10 @@ impl Engine {
         };
         let failure = "a claim without an answer could not be taken back yet";
         let release = || self.store.store.release(&claim.owner);
-        let released = self.persist(failure, give_up_after, release).await;
+        let released = self.persist(Call::Release, failure, give_up_after, release).await;
         if released.is_some() && Instant::now() < settled_at {
             sleep_until(settled_at).await;
-            self.persist(failure, give_up_after, release).await;
+            self.persist(Call::Release, failure, give_up_after, release).await;
         }
     }
 
@@ -174,6 +175,22 @@ impl Engine {
             }
         }
     }
+}
+
+/// Runs a handler without a record.
+async fn run_unguarded<B>(
+    operation: &str,
+    handler: impl Future<Output = Handled<B>>,
+) -> Answered<B> {
+    let ended = AssertUnwindSafe(handler).catch_unwind().await;
+    let answer = ended.map_or_else(
+        |_| {
+            tracing::error!(operation, "an unguarded handler panicked");
+            Err(Problem::HandlerPanicked { recover: Recover::Retry })
+        },
+        Handled::answer,
+    );
+    Answered { outcome: Outcome::Bypassed, age: None, answer }
 }
 
 /// The store cannot answer, and so the handler does not run.

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
+use http::Response;
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -11,7 +12,8 @@ use crate::{
     error::StoreError,
     fingerprint::Fingerprint,
     lease::TimedStore,
-    problem::Renderer,
+    observe::{self, Call, Outcome},
+    problem::{Problem, Renderer},
     record::RecordId,
     running::Running,
     store::Store,
@@ -40,8 +42,23 @@ pub struct GuardedRequest {
     pub endpoint: &'static Endpoint,
 }
 
+/// What a request gets, and what that is called.
+pub(crate) struct Answered<B> {
+    pub(crate) outcome: Outcome,
+    /// The record's, as far as it is known.
+    pub(crate) age: Option<Duration>,
+    pub(crate) answer: Result<Response<B>, Problem>,
+}
+
+impl<B> From<Problem> for Answered<B> {
+    fn from(problem: Problem) -> Self {
+        Self { outcome: Outcome::from(&problem), age: None, answer: Err(problem) }
+    }
+}
+
 impl Engine {
     pub(crate) fn new(store: Arc<dyn Store>, defaults: Defaults, renderer: Renderer) -> Self {
+        observe::describe();
         let store = TimedStore { store, timeout: defaults.store_timeout };
         Self {
             store,
@@ -58,6 +75,7 @@ impl Engine {
     /// warning.
     pub(crate) async fn persist<T, Fut>(
         &self,
+        call: Call,
         failure: &'static str,
         give_up_after: Duration,
         write: impl Fn() -> Fut,
@@ -69,7 +87,7 @@ impl Engine {
         let deadline = Instant::now() + give_up_after;
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.store.within(write()).await {
+            match self.store.within(call, write()).await {
                 Ok(value) => return Some(value),
                 Err(error) => {
                     if pause == FIRST_PAUSE {

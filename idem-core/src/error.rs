@@ -52,6 +52,20 @@ impl StoreError {
         Self::Unreachable(source.into())
     }
 
+    /// A stable name, in snake case.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unreachable(_) => "unreachable",
+            Self::Contended(_) => "contended",
+            Self::Full { .. } => "full",
+            Self::UnknownVersion(_) => "unknown_version",
+            Self::NoTransactions => "no_transactions",
+            Self::Damaged(_) => "damaged",
+        }
+    }
+
     /// Whether it is the store that fails, and not what it holds or how it is used.
     pub const fn is_outage(&self) -> bool {
         matches!(

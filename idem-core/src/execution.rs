@@ -12,10 +12,11 @@ use tracing::Instrument;
 use crate::{
     crash::crash_point,
     endpoint::Times,
-    engine::{Engine, GuardedRequest},
+    engine::{Answered, Engine, GuardedRequest},
     error::StoreError,
     handler::Handled,
     lease::Lease,
+    observe::{Call, Outcome},
     problem::Problem,
     record::{Owner, StoredResponse},
     response::{Captured, capture, mark_stored},
@@ -28,6 +29,16 @@ enum Ending {
     Completed(StoredResponse),
     Failed,
     Held,
+}
+
+impl Ending {
+    const fn call(&self) -> Call {
+        match self {
+            Self::Completed(_) => Call::Complete,
+            Self::Failed => Call::Fail,
+            Self::Held => Call::Hold,
+        }
+    }
 }
 
 /// What became of the attempt to write an ending down.
@@ -62,10 +73,7 @@ impl Execution {
     }
 
     /// Runs the handler and answers once its outcome is written down.
-    pub(crate) async fn run<B>(
-        self,
-        handler: impl Future<Output = Handled<B>>,
-    ) -> Result<Response<B>, Problem>
+    pub(crate) async fn run<B>(self, handler: impl Future<Output = Handled<B>>) -> Answered<B>
     where
         B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
     {
@@ -82,18 +90,27 @@ impl Execution {
         });
         crash_point("idem::after-handler");
         let can_be_replayed = matches!(&ending, Ending::Completed(it) if it.body.is_some());
-        let engine = Arc::clone(&self.engine);
+        let outcome = match (&ending, &answer) {
+            (_, Err(problem)) => Outcome::from(problem),
+            (Ending::Completed(_), Ok(_)) => Outcome::Executed,
+            (Ending::Failed | Ending::Held, Ok(_)) => Outcome::NotFinal,
+        };
+        let (engine, birth) = (Arc::clone(&self.engine), self.executing.birth);
         let settled = self.settle(ending).await;
         crash_point("idem::after-record");
-        match settled {
-            Settled::Written(Written::Accepted) => answer.map(|mut response| {
-                mark_stored(&mut response, can_be_replayed, &engine.defaults);
-                response
-            }),
-            Settled::Later => answer,
+        let (outcome, answer) = match settled {
+            Settled::Written(Written::Accepted) => {
+                let marked = answer.map(|mut response| {
+                    mark_stored(&mut response, can_be_replayed, &engine.defaults);
+                    response
+                });
+                (outcome, marked)
+            }
+            Settled::Later => (outcome, answer),
             // Somebody else's execution gives the answer to this key now.
-            Settled::Written(Written::Stale) => Err(Problem::InFlight),
-        }
+            Settled::Written(Written::Stale) => (Outcome::Superseded, Err(Problem::InFlight)),
+        };
+        Answered { outcome, age: Some(birth.age()), answer }
     }
 
     /// Runs the handler; says what is to be recorded, and what its client gets.
@@ -122,7 +139,7 @@ impl Execution {
     /// Writes the ending down. While the store is down, goes on in the background, with the lease
     /// kept, and lets the client go.
     async fn settle(self, ending: Ending) -> Settled {
-        let first = self.engine.store.within(self.write(&ending)).await;
+        let first = self.engine.store.within(ending.call(), self.write(&ending)).await;
         let error = match first {
             Ok(written) => {
                 if written == Written::Stale {
@@ -151,7 +168,7 @@ impl Execution {
             let write = || self.write(&ending);
             let written = self
                 .engine
-                .persist("an execution could not be recorded yet", deadline, write)
+                .persist(ending.call(), "an execution could not be recorded yet", deadline, write)
                 .await;
             let operation = self.request.id.operation();
             match written {

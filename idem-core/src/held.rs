@@ -13,6 +13,7 @@ use crate::{
     endpoint::{Endpoint, Times},
     engine::{Engine, warn_of},
     error::StoreError,
+    observe::Call,
     record::{Fence, Held},
     response::stored,
     store::{Resolution, Store, Written},
@@ -129,7 +130,10 @@ impl Engine {
         let mut found = Vec::new();
         let mut missing = limit;
         while missing > 0 {
-            let page = self.store.until(deadline, self.store.store.held(after, missing)).await?;
+            let page = self
+                .store
+                .until(deadline, Call::Held, self.store.store.held(after, missing))
+                .await?;
             after = page.last().map(|held| held.fence);
             let is_last = is_last(&page, missing);
             for held in page.into_iter().filter(|held| !self.running.executes(&held.id)) {
@@ -159,7 +163,11 @@ impl Engine {
             Outcome::Failed => Resolution::Failed { ttl: failed_ttl },
         };
         let owner = held.owner();
-        match self.store.within(self.store.store.resolve(&owner, &resolution)).await? {
+        match self
+            .store
+            .within(Call::Resolve, self.store.store.resolve(&owner, &resolution))
+            .await?
+        {
             Written::Accepted => Ok(()),
             Written::Stale => Err(ResolveError::Changed),
         }

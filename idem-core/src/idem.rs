@@ -10,12 +10,13 @@ use tracing::Instrument;
 
 use crate::{
     endpoint::Endpoint,
-    engine::{Engine, GuardedRequest, warn_of},
+    engine::{Answered, Engine, GuardedRequest, warn_of},
     error::StoreError,
     handler::{Granted, Handled},
     held::{Outcome, Reconciler, ResolveError},
+    observe::{self, Call, UNKNOWN_OPERATION},
     problem::{Problem, ProblemContext},
-    record::{Fence, Held},
+    record::{Fence, Held, RecordId},
     store::{Health, NoTransactions, Recover},
 };
 
@@ -52,17 +53,20 @@ impl<D> Idem<D> {
         F: FnMut(Granted) -> Fut + Send + 'static,
         Fut: Future<Output = Handled<B>> + Send + 'static,
     {
-        let operation = request.id.operation().to_owned();
+        let id = request.id.clone();
         let engine = Arc::clone(&self.engine);
         if request.endpoint.is_transactional() {
-            self.spawn(&operation, engine.begin_and_run(request, execute)).await
+            let answered = engine.begin_and_run(request, execute);
+            self.spawn(id.operation(), observed(id.clone(), answered)).await
         } else {
-            self.spawn(&operation, engine.claim_and_run(request, execute)).await
+            let answered = engine.claim_and_run(request, execute);
+            self.spawn(id.operation(), observed(id.clone(), answered)).await
         }
     }
 
     /// Answers a request that has no key and needs none: in the caller's own task, or in a
-    /// transaction and a task of its own if its handler takes one.
+    /// transaction and a task of its own if its handler takes one. `operation` is for the log, if
+    /// it is known.
     ///
     /// # Errors
     ///
@@ -70,6 +74,7 @@ impl<D> Idem<D> {
     pub async fn answer_unguarded<B, F, Fut>(
         &self,
         endpoint: &'static Endpoint,
+        operation: Option<String>,
         mut execute: F,
     ) -> Result<Response<B>, Problem>
     where
@@ -77,9 +82,15 @@ impl<D> Idem<D> {
         F: FnMut(Granted) -> Fut + Send + 'static,
         Fut: Future<Output = Handled<B>> + Send + 'static,
     {
+        observe::passed(operation.as_deref(), observe::Outcome::Unguarded);
         if endpoint.is_transactional() {
             let engine = Arc::clone(&self.engine);
-            self.spawn("a request without a key", engine.run_in_unguarded(endpoint, execute)).await
+            let operation: Arc<str> = operation.as_deref().unwrap_or(UNKNOWN_OPERATION).into();
+            let task = {
+                let operation = Arc::clone(&operation);
+                async move { engine.run_in_unguarded(endpoint, &operation, execute).await }
+            };
+            self.spawn(&operation, task).await
         } else {
             execute(Granted::default()).await.answer()
         }
@@ -116,6 +127,19 @@ impl<D> Idem<D> {
         if self.engine.renderer.reads_request() { headers.clone() } else { HeaderMap::new() }
     }
 
+    /// Turns a problem into a response, of a request that is refused before its
+    /// [`answer`](Self::answer) could be asked for. `operation` is for those who observe it, if it
+    /// is known.
+    pub fn reject(
+        &self,
+        problem: &Problem,
+        operation: Option<&str>,
+        request_headers: &HeaderMap,
+    ) -> Response<Bytes> {
+        observe::passed(operation, observe::Outcome::from(problem));
+        self.render(problem, request_headers)
+    }
+
     /// Turns a problem into a response.
     pub fn render(&self, problem: &Problem, request_headers: &HeaderMap) -> Response<Bytes> {
         let retry_after = problem.is_transient().then_some(self.engine.defaults.retry_after);
@@ -147,7 +171,7 @@ impl<D> Idem<D> {
     /// # }
     /// ```
     pub async fn health(&self) -> Result<Health, StoreError> {
-        self.engine.store.within(self.engine.store.store.health()).await
+        self.engine.store.within(Call::Health, self.engine.store.store.health()).await
     }
 
     /// Lists up to `limit` held records, the oldest claim first; fewer when there are no more.
@@ -217,8 +241,9 @@ impl<D> Idem<D> {
             {
                 let mut swept = 0;
                 loop {
-                    match engine.store.within(engine.store.store.sweep(BATCH)).await {
+                    match engine.store.within(Call::Sweep, engine.store.store.sweep(BATCH)).await {
                         Ok(batch) => {
+                            observe::swept(batch);
                             swept += batch;
                             if batch < u64::from(BATCH) || stop.is_cancelled() {
                                 break;
@@ -255,6 +280,16 @@ impl<D> Idem<D> {
             }
         });
     }
+}
+
+/// The answer, seen by operators although its client may be gone.
+async fn observed<B>(
+    id: RecordId,
+    answered: impl Future<Output = Answered<B>>,
+) -> Result<Response<B>, Problem> {
+    let Answered { outcome, age, answer } = answered.await;
+    observe::answered(&id, outcome, age);
+    answer
 }
 
 impl<D> Clone for Idem<D> {

@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use crate::{
     error::StoreError,
+    observe::Call,
     record::Owner,
     store::{Store, Written},
 };
@@ -23,19 +24,24 @@ impl TimedStore {
     /// Runs one operation within the store timeout.
     pub(crate) async fn within<T>(
         &self,
+        call: Call,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.until(Instant::now() + self.timeout, operation).await
+        self.until(Instant::now() + self.timeout, call, operation).await
     }
 
     /// Runs one operation until the deadline of a whole sequence.
     pub(crate) async fn until<T>(
         &self,
         deadline: Instant,
+        call: Call,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let asked = call.asked();
         let too_late = Err(StoreError::Timeout(self.timeout));
-        timeout_at(deadline, operation).await.unwrap_or(too_late)
+        let answer = timeout_at(deadline, operation).await.unwrap_or(too_late);
+        asked.answered(&answer);
+        answer
     }
 }
 
@@ -78,7 +84,7 @@ async fn renew(
     while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
         let now = Instant::now();
         let deadline = now + store.timeout.min(lease / 3);
-        match store.until(deadline, store.store.renew(&owner, lease)).await {
+        match store.until(deadline, Call::Renew, store.store.renew(&owner, lease)).await {
             Ok(Written::Accepted) => {
                 asked_at = now;
                 next = asked_at + lease / 3;

@@ -24,6 +24,7 @@ mod key;
 mod lease;
 #[cfg(feature = "memory")]
 mod memory;
+mod observe;
 mod problem;
 mod record;
 mod response;
@@ -63,8 +64,8 @@ pub use crate::{
     response::MarkedNotFinal,
     scope::{Scope, ScopeValue, ScopeWriter},
     store::{
-        Begin, Begun, CacheHealth, Claim, Claimed, Health, NoTransactions, Recover, Resolution,
-        Store, Written,
+        After, Begin, Begun, CacheHealth, Claim, Claimed, Health, Judged, NoTransactions, Recover,
+        Resolution, Store, Written,
     },
     transaction::{Ended, Isolation, OpenTransaction, Recorded, TransactionSettings},
 };

@@ -20,7 +20,7 @@ use crate::{
     record::{
         AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,
     },
-    store::{Claim, Claimed, NoTransactions, Recover, Resolution, Store, Written},
+    store::{After, Claim, Claimed, Judged, NoTransactions, Recover, Resolution, Store, Written},
     sync::lock,
 };
 
@@ -73,6 +73,8 @@ struct Row {
     attempt: AttemptId,
     fence: Fence,
     number: u32,
+    after: After,
+    created_at: Duration,
     /// Of a held record: when it came to be held.
     lease_until: Duration,
     /// `None`: never.
@@ -136,7 +138,8 @@ impl fmt::Debug for MemoryStore {
 
 enum Verdict {
     Decided(Claimed),
-    Free { number: u32 },
+    /// After what, if the record goes on.
+    Free(Option<After>),
 }
 
 impl Row {
@@ -166,16 +169,15 @@ impl Row {
             return Err(StoreError::UnknownVersion(self.version));
         }
         if self.attempt == claim.owner.attempt && self.state == State::InFlight {
-            let (fence, number) = (self.fence, self.number);
-            return Ok(Verdict::Decided(Claimed::Won { fence, number }));
+            let Self { fence, number, after, .. } = *self;
+            return Ok(Verdict::Decided(Claimed::Won { fence, number, after }));
         }
         if self.expired(now) {
-            return Ok(Verdict::Free { number: 1 });
+            return Ok(Verdict::Free(None));
         }
         if self.fingerprint != claim.fingerprint {
             return Ok(Verdict::Decided(Claimed::Mismatch));
         }
-        let again = Verdict::Free { number: self.number.saturating_add(1) };
         Ok(match self.state(now) {
             State::Completed => match &self.response {
                 Some(response) => Verdict::Decided(Claimed::Completed(response.clone())),
@@ -184,9 +186,9 @@ impl Row {
             State::Failed if self.attempt == claim.owner.attempt => {
                 Verdict::Decided(Claimed::InFlight)
             }
-            State::Failed => again,
+            State::Failed => Verdict::Free(Some(After::Failure)),
             State::Held => Verdict::Decided(Claimed::Held),
-            State::InFlight if self.lease_until <= now => again,
+            State::InFlight if self.lease_until <= now => Verdict::Free(Some(After::Lapse)),
             State::InFlight => Verdict::Decided(Claimed::InFlight),
         })
     }
@@ -233,7 +235,7 @@ impl Inner {
         swept
     }
 
-    fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    fn claim(&self, claim: &Claim) -> Result<Judged, StoreError> {
         let now = self.now();
         if self.records.load(Ordering::Relaxed) >= self.max_records {
             self.sweep(now, usize::MAX);
@@ -241,16 +243,20 @@ impl Inner {
         let digest = *claim.owner.id.digest();
         let mut shard = self.shard(&digest);
         self.sweep_shard(&mut shard, now, 2);
-        let number = match shard.rows.get(&digest) {
+        let (number, after, created_at) = match shard.rows.get(&digest) {
             Some(row) => match row.judge(claim, now)? {
-                Verdict::Decided(claimed) => return Ok(claimed),
-                Verdict::Free { number } => number,
+                Verdict::Decided(claimed) => {
+                    let age = Some(now.saturating_sub(row.created_at));
+                    return Ok(Judged { claimed, age });
+                }
+                Verdict::Free(Some(after)) => (row.number.saturating_add(1), after, row.created_at),
+                Verdict::Free(None) => (1, After::Nothing, now),
             },
             None if self.records.load(Ordering::Relaxed) >= self.max_records => {
                 let limit = format!("{} records", self.max_records);
                 return Err(StoreError::Full { limit });
             }
-            None => 1,
+            None => (1, After::Nothing, now),
         };
         self.remove(&mut shard, &digest);
         let fence = Fence::new(self.fence.fetch_add(1, Ordering::Relaxed) + 1);
@@ -267,6 +273,8 @@ impl Inner {
             attempt: claim.owner.attempt,
             fence,
             number,
+            after,
+            created_at,
             lease_until: now.saturating_add(claim.lease),
             expires_at,
             response: None,
@@ -274,7 +282,8 @@ impl Inner {
         shard.expiry.extend(expires_at.map(|at| (at, digest)));
         shard.rows.insert(digest, row);
         self.records.fetch_add(1, Ordering::Relaxed);
-        Ok(Claimed::Won { fence, number })
+        let age = Some(now.saturating_sub(created_at));
+        Ok(Judged { claimed: Claimed::Won { fence, number, after }, age })
     }
 
     /// Changes the row of a current owner in flight and moves its expiry along. An owner whose
@@ -380,7 +389,7 @@ impl Store for MemoryStore {
         Some(Duration::ZERO)
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError> {
         self.0.claim(claim)
     }
 

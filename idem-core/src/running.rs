@@ -4,12 +4,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, OwnedMutexGuard, watch};
+use tokio::{
+    sync::{Notify, OwnedMutexGuard, watch},
+    time::Instant,
+};
 
 use crate::{
     fingerprint::Fingerprint,
+    observe::InFlight,
     record::{RecordId, StoredResponse},
     sync::lock,
 };
@@ -25,7 +30,7 @@ pub(crate) struct Running(Arc<Mutex<HashMap<RecordId, Arc<Slot>>>>);
 #[derive(Debug)]
 struct Slot {
     gate: Arc<tokio::sync::Mutex<()>>,
-    executing: Mutex<Option<Fingerprint>>,
+    executing: Mutex<Option<(Fingerprint, Birth)>>,
     /// The answer that became known last, and to what.
     answer: watch::Sender<Option<Answer>>,
     /// Somebody who waits may claim.
@@ -45,10 +50,17 @@ impl Default for Slot {
     }
 }
 
+/// When a record came to be, as far as its store has told its age.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth {
+    age: Duration,
+    told_at: Instant,
+}
+
 /// What [`Running::enter`] found.
 pub(crate) enum Entered {
-    /// This process executes the record, for a request of this fingerprint.
-    Executing(Fingerprint, Waiting),
+    /// This process executes the record of this age, for a request of this fingerprint.
+    Executing(Fingerprint, Birth, Waiting),
     /// The caller may ask the store; others wait until it has.
     Gate(Gate),
 }
@@ -61,7 +73,11 @@ pub(crate) struct Gate {
 
 /// Marks a record as executed by this process until it is dropped.
 #[must_use]
-pub(crate) struct Executing(SlotRef);
+pub(crate) struct Executing {
+    slot: SlotRef,
+    pub(crate) birth: Birth,
+    _in_flight: InFlight,
+}
 
 /// A place among those who wait for a record.
 pub(crate) struct Waiting {
@@ -83,17 +99,27 @@ struct SlotRef {
     slot: Arc<Slot>,
 }
 
+impl Birth {
+    pub(crate) fn of(age: Duration) -> Self {
+        Self { age, told_at: Instant::now() }
+    }
+
+    pub(crate) fn age(self) -> Duration {
+        self.age + self.told_at.elapsed()
+    }
+}
+
 impl Running {
     pub(crate) async fn enter(&self, id: &RecordId) -> Entered {
         let slot = Arc::clone(self.table().entry(id.clone()).or_default());
         let slot = SlotRef { table: self.clone(), id: id.clone(), slot };
         let permit = Arc::clone(&slot.slot.gate).lock_owned().await;
         let executing = lock(&slot.slot.executing);
-        if let Some(fingerprint) = *executing {
+        if let Some((fingerprint, birth)) = *executing {
             // Before the execution can tell its answer, which it does under this lock.
             let answers = slot.slot.answer.subscribe();
             drop(executing);
-            return Entered::Executing(fingerprint, Waiting { slot, answers });
+            return Entered::Executing(fingerprint, birth, Waiting { slot, answers });
         }
         drop(executing);
         Entered::Gate(Gate { slot, _permit: permit })
@@ -117,10 +143,13 @@ impl Running {
 }
 
 impl Gate {
-    /// The claim was won: lets the others through, to learn that the record is being executed.
-    pub(crate) fn execute(self, fingerprint: Fingerprint) -> Executing {
-        *lock(&self.slot.slot.executing) = Some(fingerprint);
-        Executing(self.slot)
+    /// The claim was won: lets the others through, to learn that the record of this age is being
+    /// executed.
+    pub(crate) fn execute(self, fingerprint: Fingerprint, age: Duration) -> Executing {
+        let birth = Birth::of(age);
+        *lock(&self.slot.slot.executing) = Some((fingerprint, birth));
+        let in_flight = InFlight::of(self.slot.id.operation());
+        Executing { slot: self.slot, birth, _in_flight: in_flight }
     }
 
     /// Somebody else executes the record: lets the others through, and waits with them.
@@ -143,8 +172,8 @@ impl Gate {
 impl Executing {
     /// The record is completed: tells those who wait its answer.
     pub(crate) fn publish(&self, answer: &StoredResponse) {
-        let slot = &self.0.slot;
-        if let Some(fingerprint) = lock(&slot.executing).take() {
+        let slot = &self.slot.slot;
+        if let Some((fingerprint, _)) = lock(&slot.executing).take() {
             slot.answer.send_replace(Some((fingerprint, answer.clone())));
         }
     }
@@ -152,10 +181,10 @@ impl Executing {
 
 impl Drop for Executing {
     fn drop(&mut self) {
-        let was_executing = lock(&self.0.slot.executing).take().is_some();
+        let was_executing = lock(&self.slot.slot.executing).take().is_some();
         if was_executing {
             // Without an answer: somebody may take over.
-            self.0.slot.turn.notify_one();
+            self.slot.slot.turn.notify_one();
         }
     }
 }
@@ -203,7 +232,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
-        let executing = gate.execute(fingerprint("a"));
+        let executing = gate.execute(fingerprint("a"), Duration::ZERO);
         assert!(second.await.expect("joins"));
         drop(executing);
         assert!(matches!(running.enter(&id).await, Entered::Gate(_)));

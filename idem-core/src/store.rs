@@ -42,7 +42,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// |---|---|
     /// | is absent | won |
     /// | has an unknown version | [`StoreError::UnknownVersion`] |
-    /// | is in flight under this very attempt (the claim was sent again) | won; with the same fence and number, as long as the record has not expired |
+    /// | is in flight under this very attempt (the claim was sent again) | won; with the same fence and number and after the same, as long as the record has not expired |
     /// | has expired | won, number 1 |
     /// | has another fingerprint | mismatch |
     /// | is completed | completed |
@@ -54,7 +54,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// A won claim is in flight until its lease lapses. It expires after its ttl or its lease,
     /// whichever is longer, counted from now; a claim with [`Recover::Hold`] never expires.
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
+    ///
+    /// Every verdict comes with the age of the record.
+    async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError>;
 
     /// Completes a record. Accepted from the attempt that is current and in flight, also after its
     /// lease has lapsed, and again from the attempt that completed it. The record expires `ttl`
@@ -155,7 +157,7 @@ impl Store for Arc<dyn Store> {
         (**self).server_timeout()
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError> {
         (**self).claim(claim).await
     }
 
@@ -265,6 +267,17 @@ pub enum Recover {
     Hold,
 }
 
+/// A store's verdict on a claim, and what it was made on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The verdict.
+    pub claimed: Claimed,
+    /// How long ago the record came to be, by the store's clock: it grows over retries and
+    /// takeovers, and starts anew when the record has expired or was deleted. `None` when there is
+    /// no record to be seen, because it is in flight in a transaction.
+    pub age: Option<Duration>,
+}
+
 /// A store's verdict on a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
@@ -274,6 +287,8 @@ pub enum Claimed {
         fence: Fence,
         /// Executions so far, this one included.
         number: u32,
+        /// What came before.
+        after: After,
     },
     /// Done before: replay this.
     Completed(StoredResponse),
@@ -283,6 +298,17 @@ pub enum Claimed {
     InFlight,
     /// The outcome is unknown.
     Held,
+}
+
+/// What an execution follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Nothing: the record was absent, or had expired.
+    Nothing,
+    /// An attempt that failed.
+    Failure,
+    /// An attempt that was cut off: its lease had lapsed.
+    Lapse,
 }
 
 /// What an execution asks of a store that is to begin its transaction.
@@ -305,11 +331,15 @@ pub enum Begun {
         fence: Fence,
         /// Executions so far that left a trace, and this one.
         number: u32,
+        /// What came before.
+        after: After,
+        /// As in [`Judged::age`]; zero when there is no record yet.
+        age: Duration,
         /// The transaction.
         transaction: Box<dyn OpenTransaction>,
     },
     /// Any verdict but that it is won; no transaction is open.
-    Refused(Claimed),
+    Refused(Judged),
 }
 
 /// What became of a held record, in the store's terms.

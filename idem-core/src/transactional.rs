@@ -15,9 +15,10 @@ use crate::{
     claiming::refused,
     crash::crash_point,
     endpoint::{Endpoint, Times},
-    engine::{Engine, GuardedRequest},
+    engine::{Answered, Engine, GuardedRequest},
     error::StoreError,
     handler::{Granted, Handled},
+    observe::{Call, Outcome},
     problem::Problem,
     record::{Owner, StoredResponse},
     response::{Captured, capture, is_final, mark_stored},
@@ -43,7 +44,7 @@ enum Close {
 
 /// What came of one run of the handler.
 enum Ran<B> {
-    Over(Result<Response<B>, Problem>),
+    Over(Outcome, Result<Response<B>, Problem>),
     /// Rolled back: it met another transaction.
     Conflict,
     /// Rolled back: another execution's answer counts.
@@ -52,7 +53,7 @@ enum Ran<B> {
 
 impl<B> From<Problem> for Ran<B> {
     fn from(problem: Problem) -> Self {
-        Self::Over(Err(problem))
+        Self::Over(Outcome::from(&problem), Err(problem))
     }
 }
 
@@ -63,7 +64,7 @@ impl Engine {
         self: Arc<Self>,
         request: GuardedRequest,
         mut execute: F,
-    ) -> Result<Response<B>, Problem>
+    ) -> Answered<B>
     where
         B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
         F: FnMut(Granted) -> Fut,
@@ -71,34 +72,37 @@ impl Engine {
     {
         crash_point("idem::before-claim");
         let begin = |deadline| self.begin(&request, deadline);
-        let (gate, mut won) = match self.admit(&request, begin).await? {
-            Admitted::Won(gate, won) => (gate, won),
-            Admitted::Refused(refused) => return self.refuse(&request.id, refused),
+        let (executing, mut won) = match self.admit(&request, begin).await {
+            Ok(Admitted::Won(executing, won)) => (executing, won),
+            Ok(Admitted::Refused(refused)) => return self.refuse(refused),
+            Err(problem) => return problem.into(),
         };
-        let executing = gate.execute(request.fingerprint);
         let mut runs_left = request.endpoint.retries.saturating_add(1);
         loop {
             crash_point("idem::after-claim");
             runs_left -= 1;
             match self.run_in(won, &request, &executing, &mut execute).await {
-                Ran::Over(answer) => return answer,
+                Ran::Over(outcome, answer) => {
+                    return Answered { outcome, age: Some(executing.birth.age()), answer };
+                }
                 Ran::Conflict if runs_left > 0 => sleep(pause()).await,
                 Ran::Conflict => {}
                 Ran::Superseded => runs_left = 0,
             }
-            won = match self.begin(&request, Instant::now() + self.store.timeout).await? {
-                Verdict::Won(won) if runs_left > 0 => won,
-                Verdict::Won(Won { transaction, .. }) => {
+            won = match self.begin(&request, Instant::now() + self.store.timeout).await {
+                Ok(Verdict::Won { won, .. }) if runs_left > 0 => won,
+                Ok(Verdict::Won { won: Won { transaction, .. }, .. }) => {
                     // Not left to a drop: the client's retry is not to find it open.
-                    drop(self.store.within(transaction.roll_back()).await);
-                    return Err(Problem::TransactionConflict);
+                    drop(self.store.within(Call::RollBack, transaction.roll_back()).await);
+                    return Problem::TransactionConflict.into();
                 }
-                Verdict::Refused(refused) => {
-                    if let Claimed::Completed(answer) = &refused {
+                Ok(Verdict::Refused(refused)) => {
+                    if let Claimed::Completed(answer) = &refused.claimed {
                         executing.publish(answer);
                     }
-                    return self.refuse(&request.id, refused);
+                    return self.refuse(refused);
                 }
+                Err(problem) => return problem.into(),
             };
         }
     }
@@ -113,10 +117,10 @@ impl Engine {
             fingerprint: request.fingerprint,
             settings: request.endpoint.transaction(&self.defaults),
         };
-        match self.store.until(deadline, self.store.store.begin(&begin)).await {
-            Ok(Begun::Won { fence, number, transaction }) => {
+        match self.store.until(deadline, Call::Begin, self.store.store.begin(&begin)).await {
+            Ok(Begun::Won { fence, number, after, age, transaction }) => {
                 let attempt = Attempt::new(request.id.clone(), fence, number);
-                Ok(Verdict::Won(Won { attempt, transaction }))
+                Ok(Verdict::Won { won: Won { attempt, transaction }, after, age })
             }
             Ok(Begun::Refused(refused)) => Ok(Verdict::Refused(refused)),
             Err(error) => Err(refused(request.id.operation(), &error)),
@@ -153,9 +157,11 @@ impl Engine {
                 } else {
                     Close::Reject(record)
                 };
-                (close, Ran::Over(Ok(response)))
+                (close, Ran::Over(Outcome::Executed, Ok(response)))
             }
-            Ok(Some(Captured::NotFinal(response))) => (Close::RollBack, Ran::Over(Ok(response))),
+            Ok(Some(Captured::NotFinal(response))) => {
+                (Close::RollBack, Ran::Over(Outcome::NotFinal, Ok(response)))
+            }
             Ok(Some(Captured::BrokeOff(_))) => {
                 tracing::error!(operation, "a response body broke off while it was read");
                 (Close::RollBack, Problem::NotCommitted.into())
@@ -173,6 +179,7 @@ impl Engine {
     pub(crate) async fn run_in_unguarded<B, F, Fut>(
         self: Arc<Self>,
         endpoint: &'static Endpoint,
+        operation: &str,
         mut execute: F,
     ) -> Result<Response<B>, Problem>
     where
@@ -182,8 +189,8 @@ impl Engine {
         let mut runs_left = endpoint.retries.saturating_add(1);
         loop {
             runs_left -= 1;
-            match self.run_once_unguarded(endpoint, &mut execute).await? {
-                Ran::Over(answer) => return answer,
+            match self.run_once_unguarded(endpoint, operation, &mut execute).await? {
+                Ran::Over(_, answer) => return answer,
                 Ran::Conflict | Ran::Superseded if runs_left > 0 => sleep(pause()).await,
                 Ran::Conflict | Ran::Superseded => return Err(Problem::TransactionConflict),
             }
@@ -193,16 +200,17 @@ impl Engine {
     async fn run_once_unguarded<B, F, Fut>(
         &self,
         endpoint: &Endpoint,
+        operation: &str,
         execute: &mut F,
     ) -> Result<Ran<B>, Problem>
     where
         F: FnMut(Granted) -> Fut,
         Fut: Future<Output = Handled<B>>,
     {
-        const OPERATION: &str = "a request without a key";
         let settings = endpoint.transaction(&self.defaults);
-        let begun = self.store.within(self.store.store.begin_unguarded(&settings)).await;
-        let mut transaction = begun.map_err(|error| refused(OPERATION, &error))?;
+        let beginning = self.store.store.begin_unguarded(&settings);
+        let begun = self.store.within(Call::BeginUnguarded, beginning).await;
+        let mut transaction = begun.map_err(|error| refused(operation, &error))?;
         let granted = Granted::transaction_of(None, transaction.lend());
         let worked = AssertUnwindSafe(async { execute(granted).await }).catch_unwind().await;
         let (close, ran) = match worked {
@@ -210,12 +218,12 @@ impl Engine {
                 let is_final = is_final(&response, endpoint, &self.defaults);
                 let is_kept = is_final && commits(response.status(), endpoint);
                 let close = if is_kept { Close::Commit(None) } else { Close::RollBack };
-                (close, Ran::Over(Ok(response)))
+                (close, Ran::Over(Outcome::Unguarded, Ok(response)))
             }
             Ok(Handled::Conflict) => (Close::RollBack, Ran::Conflict),
-            Err(_) => (Close::RollBack, panicked(OPERATION).into()),
+            Err(_) => (Close::RollBack, panicked(operation).into()),
         };
-        Ok(self.close(transaction, close, Duration::ZERO, ran, OPERATION, None).await)
+        Ok(self.close(transaction, close, Duration::ZERO, ran, operation, None).await)
     }
 
     /// Ends the transaction, and says what its end makes of the handler's answer.
@@ -232,12 +240,13 @@ impl Engine {
         let ended = match &close {
             Close::Commit(record) => {
                 let record = record.as_ref().map(|response| Recorded { response, ttl });
-                self.store.within(transaction.commit(record)).await
+                self.store.within(Call::Commit, transaction.commit(record)).await
             }
             Close::Reject(response) => {
-                self.store.within(transaction.reject(Recorded { response, ttl })).await
+                let rejecting = transaction.reject(Recorded { response, ttl });
+                self.store.within(Call::Reject, rejecting).await
             }
-            Close::RollBack => self.store.within(transaction.roll_back()).await,
+            Close::RollBack => self.store.within(Call::RollBack, transaction.roll_back()).await,
         };
         match ended {
             Ok(Ended::Done) => {
@@ -247,7 +256,7 @@ impl Engine {
                 if let Some(executing) = executing {
                     executing.publish(&record);
                 }
-                if let Ran::Over(Ok(response)) = &mut ran {
+                if let Ran::Over(_, Ok(response)) = &mut ran {
                     mark_stored(response, record.body.is_some(), &self.defaults);
                 }
                 ran
@@ -323,7 +332,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Claim, Claimed, Fence, Held, Idem, NoTransactions, Record, RecordId, Resolution, Store,
+        Claim, Fence, Held, Idem, Judged, NoTransactions, Record, RecordId, Resolution, Store,
         Written,
         test_support::{fingerprint, record_id},
     };
@@ -340,7 +349,7 @@ mod tests {
             None
         }
 
-        async fn claim(&self, _: &Claim) -> Result<Claimed, StoreError> {
+        async fn claim(&self, _: &Claim) -> Result<Judged, StoreError> {
             std::future::pending().await
         }
 

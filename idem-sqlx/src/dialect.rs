@@ -7,6 +7,9 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use crate::row::{COMPLETED, FAILED, HELD, IN_FLIGHT};
 
+/// The verdicts on a row that may be won.
+pub(crate) const FREE: &str = "('expired', 'failed', 'lapsed')";
+
 /// What one database writes differently.
 pub(crate) struct Dialect {
     /// The time when the statement began: judging by it takes no lease for lapsed that was renewed
@@ -18,8 +21,8 @@ pub(crate) struct Dialect {
     pub(crate) never: &'static str,
     /// Whether a row never expires, in a form that finds it by the index.
     pub(crate) never_expires: &'static str,
-    /// For how many milliseconds a held row has been held.
-    pub(crate) held_for: String,
+    /// How many milliseconds ago the time in a column was.
+    pub(crate) since: fn(&str) -> String,
     /// One millisecond, to multiply with.
     pub(crate) millisecond: &'static str,
     /// The function that finds the greatest of its arguments.
@@ -36,6 +39,17 @@ impl Dialect {
         format!("{clock} + {parameter} * {millisecond}")
     }
 
+    /// How many milliseconds ago a row came to be.
+    fn age(&self) -> String {
+        (self.since)("created_at")
+    }
+
+    /// When the row `r` came to be, that is about to be won.
+    fn created_at(&self) -> String {
+        let now = self.now;
+        format!("CASE WHEN r.expires_at <= {now} THEN excluded.created_at ELSE r.created_at END")
+    }
+
     /// The verdict on the row `r`: the table at [`Store::claim`](idem_core::Store::claim).
     fn verdict(&self) -> String {
         let now = self.now;
@@ -47,12 +61,12 @@ impl Dialect {
                 WHEN r.fingerprint <> $3 THEN 'mismatch'
                 WHEN r.state = {COMPLETED} THEN 'completed'
                 WHEN r.state = {FAILED} AND r.attempt = $2 THEN 'in flight'
-                WHEN r.state = {FAILED} THEN 'again'
+                WHEN r.state = {FAILED} THEN 'failed'
                 WHEN r.state = {HELD} THEN 'held'
                 WHEN r.state <> {IN_FLIGHT} THEN 'damaged'
                 WHEN r.lease_until > {now} THEN 'in flight'
                 WHEN r.hold THEN 'held'
-                ELSE 'again'
+                ELSE 'lapsed'
             END"
         )
     }
@@ -66,11 +80,12 @@ impl Dialect {
     /// Reads the record and its verdict. Nothing of a row that is not to be replayed is fetched
     /// from where large values are.
     pub(crate) fn look(&self) -> String {
-        let (table, verdict) = (&self.table, self.verdict());
+        let (table, verdict, age) = (&self.table, self.verdict(), self.age());
         format!(
             "SELECT verdict, version, fence, number, status,
                 CASE verdict WHEN 'completed' THEN headers END AS headers,
-                CASE verdict WHEN 'completed' THEN body END AS body
+                CASE verdict WHEN 'completed' THEN body END AS body,
+                takeover, {age} AS age
             FROM (SELECT r.*, {verdict} AS verdict FROM {table} AS r WHERE id = $1) AS judged"
         )
     }
@@ -81,17 +96,17 @@ impl Dialect {
     /// before, and the lease is whole.
     pub(crate) fn win(&self, condition: &str) -> String {
         let Self { now, never, table, fence, .. } = self;
-        let verdict = self.verdict();
+        let (verdict, age, created_at) = (self.verdict(), self.age(), self.created_at());
         let lease = self.in_future("$8");
         let expiry = format!("CASE WHEN $7 THEN {never} ELSE {} END", self.in_future("$9"));
         format!(
             "INSERT INTO {table} AS r (
                 id, operation, scope, key, version, fingerprint, state, hold, attempt, fence,
-                number, created_at, lease_until, expires_at
+                number, takeover, created_at, lease_until, expires_at
             )
             SELECT
                 $1, $4, $5, $6, {RECORD_VERSION}, $3, {IN_FLIGHT}, $7, $2, {fence},
-                1, {now}, {lease}, {expiry}
+                1, false, {now}, {lease}, {expiry}
             WHERE {condition}
             ON CONFLICT (id) DO UPDATE SET
                 fingerprint = excluded.fingerprint,
@@ -100,15 +115,16 @@ impl Dialect {
                 attempt = excluded.attempt,
                 fence = {fence},
                 number = CASE WHEN r.expires_at <= {now} THEN 1 ELSE r.number + 1 END,
-                created_at =
-                    CASE WHEN r.expires_at <= {now} THEN excluded.created_at ELSE r.created_at END,
+                takeover = {verdict} = 'lapsed',
+                created_at = {created_at},
                 lease_until = {lease},
                 expires_at = {expiry},
                 status = NULL,
                 headers = NULL,
                 body = NULL
-            WHERE {verdict} IN ('expired', 'again')
-            RETURNING 'won' AS verdict, version, fence, number, status, headers, body"
+            WHERE {verdict} IN {FREE}
+            RETURNING 'won' AS verdict, version, fence, number, status, headers, body, takeover,
+                {age} AS age"
         )
     }
 
@@ -119,17 +135,20 @@ impl Dialect {
         format!(
             "WITH locked AS MATERIALIZED ({locked})
             SELECT verdict, version, CASE verdict WHEN 'won' THEN {fence} ELSE 0 END AS fence,
-                number, status, headers, body
+                number, status, headers, body, takeover, age
             FROM (
                 SELECT
                     CASE
-                        WHEN judged.verdict NOT IN ('expired', 'again') THEN judged.verdict
+                        WHEN judged.verdict NOT IN {FREE} THEN judged.verdict
                         WHEN got THEN 'won'
                         ELSE 'in flight'
                     END AS verdict,
                     coalesce(version, CAST({RECORD_VERSION} AS smallint)) AS version,
-                    CASE judged.verdict WHEN 'again' THEN number + 1 ELSE 1 END AS number,
-                    status, headers, body
+                    CASE WHEN judged.verdict IN ('failed', 'lapsed') THEN number + 1 ELSE 1 END
+                        AS number,
+                    status, headers, body,
+                    CASE judged.verdict WHEN 'lapsed' THEN true ELSE false END AS takeover,
+                    CASE judged.verdict WHEN 'expired' THEN NULL ELSE age END AS age
                 FROM locked LEFT JOIN ({look}) AS judged ON true
             ) AS decided"
         )
@@ -140,15 +159,16 @@ impl Dialect {
     /// executions; all that came before only spares the effort.
     pub(crate) fn record(&self, condition: &str) -> String {
         let Self { now, table, .. } = self;
-        let (verdict, expiry) = (self.verdict(), self.in_future("$12"));
+        let (verdict, created_at) = (self.verdict(), self.created_at());
+        let expiry = self.in_future("$12");
         format!(
             "INSERT INTO {table} AS r (
                 id, operation, scope, key, version, fingerprint, state, hold, attempt, fence,
-                number, created_at, lease_until, expires_at, status, headers, body
+                number, takeover, created_at, lease_until, expires_at, status, headers, body
             )
             SELECT
                 $1, $4, $5, $6, {RECORD_VERSION}, $3, {COMPLETED}, false, $2, $7,
-                $8, {now}, {now}, {expiry}, $9, $10, $11
+                $8, false, {now}, {now}, {expiry}, $9, $10, $11
             WHERE {condition}
             ON CONFLICT (id) DO UPDATE SET
                 fingerprint = excluded.fingerprint,
@@ -157,13 +177,14 @@ impl Dialect {
                 attempt = excluded.attempt,
                 fence = excluded.fence,
                 number = excluded.number,
-                created_at = excluded.created_at,
+                takeover = {verdict} = 'lapsed',
+                created_at = {created_at},
                 lease_until = excluded.lease_until,
                 expires_at = excluded.expires_at,
                 status = excluded.status,
                 headers = excluded.headers,
                 body = excluded.body
-            WHERE {verdict} IN ('expired', 'again') AND r.fence < excluded.fence
+            WHERE {verdict} IN {FREE} AND r.fence < excluded.fence
             RETURNING 1"
         )
     }

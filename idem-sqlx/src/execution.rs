@@ -3,13 +3,13 @@
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
-use idem_core::{Begin, Begun, Claimed, Ended, OpenTransaction, Recorded, StoreError};
+use idem_core::{Begin, Begun, Claimed, Ended, Judged, OpenTransaction, Recorded, StoreError};
 use sqlx::{Database, Transaction};
 use tracing::Instrument;
 
 use crate::{
     error::store_error,
-    row::{ClaimRow, claimed},
+    row::{ClaimRow, judged},
     sql::{Answer, Pending},
     tx::Home,
 };
@@ -97,12 +97,16 @@ pub(crate) fn decided<DB: Database, C: Close<DB>>(
     close: impl FnOnce(Pending) -> C,
 ) -> Result<Begun, StoreError> {
     let (drawn, executions) = (row.2, row.3);
-    match (claimed(row)?, transaction) {
-        (Some(Claimed::Won { fence, number }), Some(transaction)) => {
+    match (judged(row)?, transaction) {
+        (
+            Some(Judged { claimed: Claimed::Won { fence, number, after }, age }),
+            Some(transaction),
+        ) => {
             let Begin { owner, fingerprint, .. } = begin.clone();
             let pending = Pending { owner, fingerprint, fence: drawn, number: executions };
             let transaction = Box::new(Open::new(transaction, close(pending)));
-            Ok(Begun::Won { fence, number, transaction })
+            let age = age.unwrap_or_default();
+            Ok(Begun::Won { fence, number, after, age, transaction })
         }
         (Some(refused), _) => Ok(Begun::Refused(refused)),
         (None, _) => Err(StoreError::Damaged("a verdict that does not decide")),

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claim, Claimed, Fence, Held, OpenTransaction, Owner, RECORD_VERSION, Record,
+    Begin, Begun, Claim, Fence, Held, Judged, OpenTransaction, Owner, RECORD_VERSION, Record,
     RecordId, Resolution, Store, StoreError, StoredResponse, TransactionSettings, Written,
 };
 use sqlx::{
@@ -21,11 +21,11 @@ use sqlx::{
 pub use self::builder::PostgresBuilder;
 use self::connections::Connections;
 use crate::{
-    dialect::{Dialect, trusted},
+    dialect::{Dialect, FREE, trusted},
     error::SetupError,
     migrate::{File, migrator},
     names::{Names, quoted},
-    row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
+    row::{COMPLETED, FAILED, HELD, Hit, held, judged, record, settled},
     sql::{Statements, others},
 };
 
@@ -197,7 +197,7 @@ fn dialect(names: &Names) -> Dialect {
         clock: "clock_timestamp()",
         never: "timestamptz 'infinity'",
         never_expires: "expires_at = timestamptz 'infinity'",
-        held_for: "CAST(extract(epoch FROM now() - lease_until) * 1000 AS bigint)".to_owned(),
+        since: |time| format!("CAST(extract(epoch FROM now() - {time}) * 1000 AS bigint)"),
         millisecond: "interval '1 millisecond'",
         greatest: "greatest",
         table: names.quoted(""),
@@ -209,13 +209,12 @@ fn dialect(names: &Names) -> Dialect {
 /// after the statement began to look.
 fn claim(dialect: &Dialect) -> SqlStr {
     let look = dialect.look();
-    let win =
-        dialect.win("NOT EXISTS (SELECT FROM seen WHERE verdict NOT IN ('expired', 'again'))");
+    let win = dialect.win(&format!("NOT EXISTS (SELECT FROM seen WHERE verdict NOT IN {FREE})"));
     trusted(format!(
         "WITH seen AS MATERIALIZED ({look}), won AS ({win})
         SELECT * FROM won
         UNION ALL
-        SELECT * FROM seen WHERE verdict NOT IN ('expired', 'again')"
+        SELECT * FROM seen WHERE verdict NOT IN {FREE}"
     ))
 }
 
@@ -241,15 +240,15 @@ impl Store for PostgresStore {
         Some(self.statement_timeout)
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError> {
         // Each repetition finds what it had to wait for, so more than two are rare.
         const TRIES: u32 = 10;
         for _ in 0..TRIES {
             let query = || Statements::claim(&self.claim, claim);
             if let Some(row) = self.main.fetch(query).await?.pop()
-                && let Some(claimed) = claimed(row)?
+                && let Some(judged) = judged(row)?
             {
-                return Ok(claimed);
+                return Ok(judged);
             }
         }
         Err(StoreError::Contended(TRIES))

@@ -5,16 +5,18 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use http::StatusCode;
 use idem_core::{
-    AttemptId, Claimed, Fence, Fingerprint, Held, RECORD_VERSION, Record, RecordId, State,
-    StoreError, StoredResponse, Written,
+    After, AttemptId, Claimed, Fence, Fingerprint, Held, Judged, RECORD_VERSION, Record, RecordId,
+    State, StoreError, StoredResponse, Written,
 };
 use uuid::Uuid;
 
 /// What a write answers for each row that it hit.
 pub(crate) type Hit = (i32,);
 
-/// Verdict, version, fence, number, status, headers, body.
-pub(crate) type ClaimRow = (String, i16, i64, i32, Option<i16>, Option<Vec<u8>>, Option<Vec<u8>>);
+/// Verdict, version, fence, number, status, headers, body, whether it is a takeover, age in
+/// milliseconds.
+pub(crate) type ClaimRow =
+    (String, i16, i64, i32, Option<i16>, Option<Vec<u8>>, Option<Vec<u8>>, bool, Option<i64>);
 
 /// Version, fingerprint, state, attempt, fence, number, status, headers, body.
 pub(crate) type RecordRow =
@@ -22,9 +24,6 @@ pub(crate) type RecordRow =
 
 /// Id, operation, scope, key, attempt, fence, number, held for milliseconds.
 pub(crate) type HeldRow = (Vec<u8>, String, String, String, Uuid, i64, i32, i64);
-
-/// The verdict on a record that may be executed once more.
-pub(crate) const AGAIN: &str = "again";
 
 pub(crate) const IN_FLIGHT: i16 = 1;
 pub(crate) const COMPLETED: i16 = 2;
@@ -44,18 +43,32 @@ pub(crate) async fn settled(
 }
 
 /// The engine's form of a verdict; `None` when the record may be won by writing it.
-pub(crate) fn claimed(row: ClaimRow) -> Result<Option<Claimed>, StoreError> {
-    let (verdict, version, fence, number, status, headers, body) = row;
-    Ok(Some(match verdict.as_str() {
-        "won" => Claimed::Won { fence: Fence::new(fence), number: executions(number)? },
+pub(crate) fn judged(row: ClaimRow) -> Result<Option<Judged>, StoreError> {
+    let (verdict, version, fence, number, status, headers, body, takeover, age) = row;
+    let claimed = match verdict.as_str() {
+        "won" => Claimed::Won {
+            fence: Fence::new(fence),
+            number: executions(number)?,
+            after: match number {
+                _ if takeover => After::Lapse,
+                ..=1 => After::Nothing,
+                _ => After::Failure,
+            },
+        },
         "completed" => Claimed::Completed(response(status, headers, body)?),
         "mismatch" => Claimed::Mismatch,
         "in flight" => Claimed::InFlight,
         "held" => Claimed::Held,
-        "expired" | AGAIN => return Ok(None),
+        "expired" | "failed" | "lapsed" => return Ok(None),
         "version" => return Err(StoreError::UnknownVersion(version)),
         _ => return Err(StoreError::Damaged("the state is unknown")),
-    }))
+    };
+    Ok(Some(Judged { claimed, age: age.map(elapsed) }))
+}
+
+/// A clock that was set back makes nothing younger than new.
+fn elapsed(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
 }
 
 pub(crate) fn record(row: RecordRow) -> Result<Record, StoreError> {
@@ -95,7 +108,7 @@ pub(crate) fn held(row: HeldRow) -> Result<Held, StoreError> {
         AttemptId::from_uuid(attempt),
         Fence::new(fence),
         executions(number)?,
-        Duration::from_millis(u64::try_from(held_for).unwrap_or_default()),
+        elapsed(held_for),
     ))
 }
 

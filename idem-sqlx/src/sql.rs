@@ -77,13 +77,13 @@ where
     for<'r> Hit: FromRow<'r, DB::Row>,
 {
     pub(crate) fn new(dialect: &Dialect) -> Self {
-        let Dialect { now, clock, never, never_expires, held_for, greatest, table, .. } = dialect;
+        let Dialect { now, clock, never, never_expires, greatest, table, .. } = dialect;
         let mine = format!("WHERE id = $1 AND attempt = $2 AND version = {RECORD_VERSION}");
         let end = |set: String| {
             trusted(format!("UPDATE {table} SET {set} {mine} AND state = {IN_FLIGHT} RETURNING 1"))
         };
         let in_future = |parameter| dialect.in_future(parameter);
-        let held = dialect.held();
+        let (held, held_for) = (dialect.held(), (dialect.since)("lease_until"));
         let resolve = |set: String| {
             trusted(format!("UPDATE {table} SET attempt = $3, {set} {mine} AND {held} RETURNING 1"))
         };

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claim, Claimed, Fence, Held, OpenTransaction, Owner, RECORD_VERSION, Record,
+    Begin, Begun, Claim, Fence, Held, Judged, OpenTransaction, Owner, RECORD_VERSION, Record,
     RecordId, Resolution, Store, StoreError, StoredResponse, TransactionSettings, Written,
 };
 use sqlx::{
@@ -26,7 +26,7 @@ use crate::{
     error::{SetupError, store_error},
     migrate::{File, migrator},
     names::Names,
-    row::{COMPLETED, FAILED, HELD, Hit, claimed, held, record, settled},
+    row::{COMPLETED, FAILED, HELD, Hit, held, judged, record, settled},
     sql::{Query, Statements, others},
     tx::is_conflict,
 };
@@ -151,15 +151,16 @@ impl SqliteStore {
     }
 }
 
+/// SQLite looks at the clock once a statement, after it has waited for the file.
+const NOW: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
+
 fn dialect(names: &Names) -> Dialect {
-    // SQLite looks at the clock once a statement, after it has waited for the file.
-    let now = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
     Dialect {
-        now,
-        clock: now,
+        now: NOW,
+        clock: NOW,
         never: "NULL",
         never_expires: "expires_at IS NULL",
-        held_for: format!("{now} - lease_until"),
+        since: |time| format!("{NOW} - {time}"),
         millisecond: "1",
         greatest: "max",
         table: names.quoted(""),
@@ -204,21 +205,21 @@ impl Store for SqliteStore {
         Some(self.busy_timeout)
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError> {
         // Each repetition finds what was committed meanwhile, so more than two are rare.
         const TRIES: u32 = 10;
         for _ in 0..TRIES {
             let look = Statements::claim(&self.look, claim);
             if let Some(row) = fetch(&self.readers, look).await?.pop()
-                && let Some(claimed) = claimed(row)?
+                && let Some(judged) = judged(row)?
             {
-                return Ok(claimed);
+                return Ok(judged);
             }
             let win = Statements::claim(&self.win, claim);
             if let Some(row) = fetch(&self.writer, win).await?.pop()
-                && let Some(claimed) = claimed(row)?
+                && let Some(judged) = judged(row)?
             {
-                return Ok(claimed);
+                return Ok(judged);
             }
         }
         Err(StoreError::Contended(TRIES))

@@ -57,7 +57,10 @@ macro_rules! conformance {
                 another_request_is_a_mismatch_in_every_situation
                 a_refused_claim_changes_nothing
                 a_claim_sent_again_wins_again
-                a_claim_that_comes_after_its_own_failure_does_not_win;
+                a_claim_that_comes_after_its_own_failure_does_not_win
+                a_claim_that_is_won_says_what_it_follows
+                every_verdict_tells_the_age_of_the_record
+                an_age_starts_anew_with_the_record;
             leases:
                 a_lapsed_lease_is_taken_over_and_not_before
                 a_takeover_starts_a_lease_and_a_ttl_of_its_own

@@ -18,7 +18,7 @@ use axum::{
     response::Response,
 };
 use idem::{
-    Builder, Claim, Claimed, Fence, Held, Idem, MemoryStore, NoTransactions, Owner, Record,
+    Builder, Claim, Fence, Held, Idem, Judged, MemoryStore, NoTransactions, Owner, Record,
     RecordId, Resolution, Scope, Store, StoreError, StoredResponse, Written,
 };
 use tower::ServiceExt;
@@ -248,7 +248,7 @@ impl Store for Rigged {
         self.memory.server_timeout()
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError> {
         self.line("claim", self.memory.claim(claim)).await
     }
 

@@ -12,6 +12,7 @@ CREATE TABLE "idem" (
     attempt     uuid        NOT NULL,     -- the claim that may write this row
     fence       bigint      NOT NULL,     -- grows with each claim
     number      integer     NOT NULL,     -- executions so far
+    takeover    boolean     NOT NULL,     -- the last of them followed one whose lease had lapsed
     created_at  timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,     -- when the row may go; 'infinity' where somebody must decide

@@ -13,6 +13,7 @@ CREATE TABLE "idem" (
     attempt     BLOB    NOT NULL,             -- the claim that may write this row: a UUID's 16 bytes
     fence       INTEGER NOT NULL,             -- grows with each claim
     number      INTEGER NOT NULL,             -- executions so far
+    takeover    INTEGER NOT NULL,             -- the last of them followed one whose lease had lapsed
     created_at  INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
     expires_at  INTEGER,                      -- when the row may go; NULL where somebody must decide

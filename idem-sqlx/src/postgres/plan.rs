@@ -76,7 +76,7 @@ async fn held_records_are_found_by_an_index() {
     store.migrate().await.unwrap();
     let completed = "INSERT INTO idem
         SELECT sha256(i::text::bytea), 'POST /', 'global', i::text, 1, '', 2, false,
-            gen_random_uuid(), i, 1, now(), now(), now() + interval '1 day', 200, '', 'done'
+            gen_random_uuid(), i, 1, false, now(), now(), now() + interval '1 day', 200, '', 'done'
         FROM generate_series(1, 20000) AS i";
     let pool = PgPool::connect(&url).await.unwrap();
     sqlx::raw_sql(completed).execute(&pool).await.unwrap();

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claimed, Ended, Isolation, OpenTransaction, RECORD_VERSION, StoreError,
+    Begin, Begun, Ended, Isolation, Judged, OpenTransaction, RECORD_VERSION, StoreError,
     TransactionSettings, crash_point,
 };
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ use crate::{
     dialect::{Dialect, trusted},
     error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
-    row::{AGAIN, COMPLETED, ClaimRow, Hit, claimed},
+    row::{COMPLETED, ClaimRow, Hit, judged},
     sql::{Answer, Pending, Query, Statements, milliseconds},
     tx::is_conflict,
 };
@@ -58,7 +58,7 @@ pub(super) fn lock(dialect: &Dialect) -> SqlStr {
         "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($1) AS got, {mark})
         SELECT CASE WHEN got THEN 'won' ELSE 'in flight' END,
             {RECORD_VERSION}::smallint, CASE WHEN got THEN {fence} ELSE 0 END, 1,
-            NULL::smallint, NULL::bytea, NULL::bytea
+            NULL::smallint, NULL::bytea, NULL::bytea, false, NULL::bigint
         FROM locked"
     ))
 }
@@ -76,15 +76,15 @@ pub(super) fn record(dialect: &Dialect) -> SqlStr {
 }
 
 pub(super) async fn begin(store: &PostgresStore, begin: &Begin) -> Result<Begun, StoreError> {
-    let mut number = None;
+    let mut before = None;
     if begin.settings.isolation == Some(Isolation::Serializable) {
         match look_before(store, begin).await? {
-            Ok(executions) => number = Some(executions),
+            Ok(seen) => before = Some(seen),
             Err(refused) => return Ok(Begun::Refused(refused)),
         }
     }
     let lock = lock_key(store, begin);
-    let looking = |connection| look(store.clone(), connection, begin.clone(), lock, number);
+    let looking = |connection| look(store.clone(), connection, begin.clone(), lock, before);
     let (transaction, row) = on_working_connection(store, looking).await?;
     let mark = mark_of(begin);
     let record = |pending| Ending { mark, record: Some((pending, lock)), store: store.clone() };
@@ -122,39 +122,55 @@ where
     }
 }
 
+/// What was read of a record that an execution may win.
+#[derive(Clone, Copy)]
+struct Before {
+    number: i32,
+    takeover: bool,
+    age: Option<i64>,
+}
+
 /// Reads the record outside of the transaction, and says which execution it would be.
 async fn look_before(
     store: &PostgresStore,
     begin: &Begin,
-) -> Result<Result<i32, Claimed>, StoreError> {
+) -> Result<Result<Before, Judged>, StoreError> {
+    const NOTHING: Before = Before { number: 1, takeover: false, age: None };
     let query = || Statements::begin(&store.look, begin);
     let rows: Vec<ClaimRow> = store.main.fetch(query).await?;
-    let Some(row) = rows.into_iter().next() else { return Ok(Ok(1)) };
-    let number = if row.0 == AGAIN { row.3.saturating_add(1) } else { 1 };
-    Ok(match claimed(row)? {
+    let Some(row) = rows.into_iter().next() else { return Ok(Ok(NOTHING)) };
+    let before = match row.0.as_str() {
+        verdict @ ("failed" | "lapsed") => {
+            Before { number: row.3.saturating_add(1), takeover: verdict == "lapsed", age: row.8 }
+        }
+        _ => NOTHING,
+    };
+    Ok(match judged(row)? {
         Some(refused) => Err(refused),
-        None => Ok(number),
+        None => Ok(before),
     })
 }
 
-/// Begins, locks and reads, unless the record was read before and the execution's number is known;
-/// ends again unless the record lets the request run.
+/// Begins, locks and reads, unless the record was read before; ends again unless the record lets
+/// the request run.
 async fn look(
     store: PostgresStore,
     connection: PoolConnection<Postgres>,
     begin: Begin,
     lock: i64,
-    number: Option<i32>,
+    before: Option<Before>,
 ) -> sqlx::Result<(Option<Transaction<'static, Postgres>>, ClaimRow)> {
     let mut transaction = begun(connection, begin.settings.isolation).await?;
     let mark = mark_of(&begin);
-    let query = match number {
+    let query = match before {
         None => Statements::begin(&store.decide, &begin).bind(lock),
         Some(_) => sqlx::query_as(store.lock.clone()).bind(lock),
     };
     let query = with_settings(query, &mark, &begin.settings);
     let mut row: ClaimRow = query.fetch_one(&mut *transaction).await?;
-    row.3 = number.unwrap_or(row.3);
+    if let Some(Before { number, takeover, age }) = before {
+        (row.3, row.7, row.8) = (number, takeover, age);
+    }
     if row.0 == "won" {
         return Ok((Some(transaction), row));
     }

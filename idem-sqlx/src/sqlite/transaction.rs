@@ -11,7 +11,7 @@ use crate::{
     dialect::{Dialect, trusted},
     error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
-    row::{COMPLETED, ClaimRow, Hit, claimed},
+    row::{COMPLETED, ClaimRow, Hit, judged},
     sql::{Answer, Pending, Statements},
     tx::is_conflict,
 };
@@ -35,7 +35,7 @@ pub(super) fn record(dialect: &Dialect) -> SqlStr {
 pub(super) async fn begin(store: &SqliteStore, begin: &Begin) -> Result<Begun, StoreError> {
     let look = Statements::begin(&store.look, begin);
     if let Some(row) = fetch(&store.readers, look).await?.pop()
-        && let Some(refused) = claimed(row)?
+        && let Some(refused) = judged(row)?
     {
         return Ok(Begun::Refused(refused));
     }

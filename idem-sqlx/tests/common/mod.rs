@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::LOCATION};
 use idem_core::{
-    Begin, Begun, Claim, Claimed, Ended, FingerprintBuilder, IdempotencyKey, Isolation, KeyFormat,
-    OpenTransaction, Owner, RecordId, Recorded, Recover, ScopeValue, Store, StoreError,
-    StoredResponse, TransactionSettings,
+    After, Begin, Begun, Claim, Claimed, Ended, FingerprintBuilder, IdempotencyKey, Isolation,
+    Judged, KeyFormat, OpenTransaction, Owner, RecordId, Recorded, Recover, ScopeValue, Store,
+    StoreError, StoredResponse, TransactionSettings, Written,
 };
+use idem_testkit::Harness;
 
 pub(crate) const TTL: Duration = Duration::from_hours(24);
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -41,8 +42,8 @@ pub(crate) fn response(body: &'static str) -> StoredResponse {
     }
 }
 
-pub(crate) fn is_won(claimed: &Claimed) -> bool {
-    matches!(claimed, Claimed::Won { .. })
+pub(crate) fn is_won(judged: &Judged) -> bool {
+    matches!(judged.claimed, Claimed::Won { .. })
 }
 
 /// What a new attempt at a record asks for.
@@ -63,6 +64,42 @@ pub(crate) async fn begun(store: &impl Store, key: &str) -> Box<dyn OpenTransact
         Begun::Won { transaction, .. } => transaction,
         refused @ Begun::Refused(_) => panic!("{refused:?}"),
     }
+}
+
+/// Begins executions of records that are absent, failed, lapsed, completed and expired.
+pub(crate) async fn assert_begins_after(
+    store: &impl Store,
+    harness: &impl Harness,
+    isolation: Option<Isolation>,
+) {
+    const HOUR: Duration = Duration::from_hours(1);
+    let begin = async || store.begin(&begin_of("k", isolation)).await.unwrap();
+    let assert_won = async |number: u32, after: After, hours: u32| match begin().await {
+        Begun::Won { transaction, number: found, after: really, age, .. } => {
+            assert_eq!((found, really), (number, after));
+            assert!((HOUR * hours..HOUR * (hours + 1)).contains(&age), "{age:?}");
+            transaction.roll_back().await.unwrap();
+        }
+        refused @ Begun::Refused(_) => panic!("{refused:?}"),
+    };
+    assert_won(1, After::Nothing, 0).await;
+    let leased = claim("k");
+    store.claim(&leased).await.unwrap();
+    assert_eq!(store.fail(&leased.owner, TTL).await.unwrap(), Written::Accepted);
+    harness.elapse(HOUR).await;
+    assert_won(2, After::Failure, 1).await;
+    store.claim(&claim("k")).await.unwrap();
+    harness.elapse(HOUR).await;
+    assert_won(3, After::Lapse, 2).await;
+
+    let Begun::Won { transaction, .. } = begin().await else { panic!("it has lapsed") };
+    End::Commit.of(transaction, "done").await.unwrap();
+    harness.elapse(HOUR).await;
+    let Begun::Refused(Judged { claimed, age }) = begin().await else { panic!("it is done") };
+    assert_eq!(claimed, Claimed::Completed(response("done")));
+    assert!((HOUR * 3..HOUR * 4).contains(&age.unwrap()), "{age:?}");
+    harness.elapse(TTL).await;
+    assert_won(1, After::Nothing, 0).await;
 }
 
 /// How an execution is to end.
@@ -98,7 +135,7 @@ impl End {
 /// The answer that is recorded.
 pub(crate) async fn recorded(store: &impl Store, key: &str) -> Option<String> {
     match store.begin(&begin_of(key, None)).await.unwrap() {
-        Begun::Refused(Claimed::Completed(response)) => {
+        Begun::Refused(Judged { claimed: Claimed::Completed(response), .. }) => {
             Some(String::from_utf8(response.body.unwrap().to_vec()).unwrap())
         }
         Begun::Refused(other) => panic!("{other:?}"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use idem_core::{Claimed, Store, StoreError, Written};
+use idem_core::{After, Claimed, Store, StoreError, Written};
 use idem_sqlx::PostgresStore;
 use idem_testkit::Harness;
 use sqlx::{Connection, PgConnection};
@@ -69,8 +69,23 @@ async fn a_claim_that_had_to_wait_draws_its_fence_afterwards() {
     assert!(!waiting.is_finished());
     blocker.execute("UPDATE idem SET fence = 1000; SELECT setval('idem_fence', 1000)").await;
     blocker.execute("COMMIT").await;
-    let claimed = waiting.await.unwrap().unwrap();
+    let claimed = waiting.await.unwrap().unwrap().claimed;
     assert!(matches!(claimed, Claimed::Won { fence, .. } if fence.get() > 1000), "{claimed:?}");
+}
+
+/// The record is another one than the statement saw when it began.
+#[tokio::test]
+async fn a_claim_that_waited_says_what_it_follows_in_the_end() {
+    let database = Database::fresh().await;
+    let store = database.store().await;
+    let mut blocker = Blocker::of_a_failed_record(&database, &store).await;
+    let waiting = tokio::spawn(async move { store.claim(&claim("failed")).await });
+    sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    blocker.execute("UPDATE idem SET state = 1, lease_until = now() - interval '1 hour'").await;
+    blocker.execute("COMMIT").await;
+    let claimed = waiting.await.unwrap().unwrap().claimed;
+    assert!(matches!(claimed, Claimed::Won { after: After::Lapse, .. }), "{claimed:?}");
 }
 
 #[tokio::test]

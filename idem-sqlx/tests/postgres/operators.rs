@@ -32,7 +32,7 @@ async fn held() -> (Database, impl Store, String, Owner) {
     let running = rows("SELECT operation", "", &database).await;
     assert_eq!(running[0].get::<String, _>("key"), "k");
     database.elapse(LEASE + Duration::from_secs(1)).await;
-    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Held);
+    assert_eq!(store.claim(&claim("k")).await.unwrap().claimed, Claimed::Held);
     let found = rows("SELECT id,", "", &database).await;
     let digest: Vec<u8> = found[0].get("id");
     let id = digest.iter().fold("\\x".to_owned(), |hex, it| hex + &format!("{it:02x}"));
@@ -50,7 +50,11 @@ async fn a_held_record_that_is_forgotten_is_executed_again() {
     rows("DELETE", &id, &database).await;
     assert!(is_won(&store.claim(&claim("k")).await.unwrap()));
     rows("DELETE", &id, &database).await;
-    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::InFlight, "only held ones go");
+    assert_eq!(
+        store.claim(&claim("k")).await.unwrap().claimed,
+        Claimed::InFlight,
+        "only held ones go"
+    );
 }
 
 #[tokio::test]
@@ -64,5 +68,5 @@ async fn a_held_record_that_is_given_an_answer_is_replayed() {
     };
     let late = store.complete(&owner, &response("late"), TTL).await.unwrap();
     assert_eq!(late, Written::Stale, "a late owner does not take its answer for the recorded one");
-    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Completed(given));
+    assert_eq!(store.claim(&claim("k")).await.unwrap().claimed, Claimed::Completed(given));
 }

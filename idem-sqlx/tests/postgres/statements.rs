@@ -65,7 +65,10 @@ async fn a_first_request_is_two_statements_and_a_replay_is_one() {
     assert_eq!(database.sum("calls").await, 2);
 
     database.reset().await;
-    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Completed(response("paid")));
+    assert_eq!(
+        store.claim(&claim("k")).await.unwrap().claimed,
+        Claimed::Completed(response("paid"))
+    );
     assert_eq!(database.sum("calls").await, 1);
 }
 
@@ -84,7 +87,10 @@ async fn a_replay_locks_no_row_and_writes_nothing() {
     database.reset().await;
     let next_transaction = database.next_transaction().await;
     for _ in 0..50 {
-        assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Completed(response("paid")));
+        assert_eq!(
+            store.claim(&claim("k")).await.unwrap().claimed,
+            Claimed::Completed(response("paid"))
+        );
     }
     assert_eq!(database.sum("calls").await, 50);
     assert_eq!(database.sum("wal_records").await, 0);
@@ -104,7 +110,7 @@ async fn a_refusal_writes_nothing_and_draws_no_fence() {
     let next_transaction = database.next_transaction().await;
     let fence = database.number("SELECT last_value FROM idem_fence").await;
     for _ in 0..50 {
-        assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::InFlight);
+        assert_eq!(store.claim(&claim("k")).await.unwrap().claimed, Claimed::InFlight);
     }
     assert_eq!(database.sum("wal_records").await, 0);
     assert_eq!(database.next_transaction().await, next_transaction);

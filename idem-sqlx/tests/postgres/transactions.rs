@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use idem_core::{Begun, Claimed, Ended, Isolation, OpenTransaction, Store};
+use idem_core::{Begun, Claimed, Ended, Isolation, Judged, OpenTransaction, Store};
 use idem_sqlx::{PostgresStore, Tx};
 use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    common::{ENDS, End, begin_of, begun, recorded},
+    common::{ENDS, End, assert_begins_after, begin_of, begun, recorded},
     database::Database,
 };
 
@@ -104,10 +104,19 @@ async fn who_begins_while_another_is_at_it_is_refused() {
     let (one, other) = (database.store().await, database.store().await);
     let transaction = begun(&one, "k").await;
     let refused = other.begin(&begin_of("k", None)).await.unwrap();
-    assert!(matches!(refused, Begun::Refused(Claimed::InFlight)), "{refused:?}");
+    let unseen = Judged { claimed: Claimed::InFlight, age: None };
+    assert!(matches!(&refused, Begun::Refused(it) if *it == unseen), "{refused:?}");
     begun(&other, "another").await.roll_back().await.unwrap();
     transaction.roll_back().await.unwrap();
     begun(&other, "k").await.roll_back().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_beginning_says_what_it_follows_and_the_age_of_the_record() {
+    for isolation in [None, Some(Isolation::Serializable)] {
+        let database = Database::fresh().await;
+        assert_begins_after(&database.store().await, &database, isolation).await;
+    }
 }
 
 /// Polls a future as often as it is woken, but not more often than this, and then drops it.
@@ -201,8 +210,10 @@ async fn patient_begin(store: &PostgresStore, key: &str) -> Option<Box<dyn OpenT
         loop {
             match store.begin(&begin_of(key, None)).await.unwrap() {
                 Begun::Won { transaction, .. } => return Some(transaction),
-                Begun::Refused(Claimed::Completed(_)) => return None,
-                Begun::Refused(Claimed::InFlight) => sleep(Duration::from_millis(2)).await,
+                Begun::Refused(Judged { claimed: Claimed::Completed(_), .. }) => return None,
+                Begun::Refused(Judged { claimed: Claimed::InFlight, .. }) => {
+                    sleep(Duration::from_millis(2)).await;
+                }
                 refused @ Begun::Refused(_) => panic!("{refused:?}"),
             }
         }

@@ -20,7 +20,10 @@ async fn works(store: &SqliteStore) {
     assert!(is_won(&store.claim(&first).await.unwrap()));
     let written = store.complete(&first.owner, &response("paid"), TTL).await.unwrap();
     assert_eq!(written, Written::Accepted);
-    assert_eq!(store.claim(&claim("k")).await.unwrap(), Claimed::Completed(response("paid")));
+    assert_eq!(
+        store.claim(&claim("k")).await.unwrap().claimed,
+        Claimed::Completed(response("paid"))
+    );
 }
 
 #[tokio::test]
@@ -30,7 +33,7 @@ async fn records_are_there_when_the_file_is_opened_again() {
     works(&store).await;
     store.readers().close().await;
     store.writer().close().await;
-    let claimed = file.store().await.claim(&claim("k")).await.unwrap();
+    let claimed = file.store().await.claim(&claim("k")).await.unwrap().claimed;
     assert_eq!(claimed, Claimed::Completed(response("paid")));
 }
 
@@ -125,7 +128,7 @@ async fn many_processes_open_and_migrate_a_new_file_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let stores = migrated_at_once(&directory.path().join("new.db")).await;
         works(&stores[0]).await;
-        let claimed = stores[1].claim(&claim("k")).await.unwrap();
+        let claimed = stores[1].claim(&claim("k")).await.unwrap().claimed;
         assert_eq!(claimed, Claimed::Completed(response("paid")));
     }
 }
@@ -160,7 +163,7 @@ async fn migrating_again_keeps_the_records() {
     let store = file.store().await;
     works(&store).await;
     store.migrate().await.unwrap();
-    let claimed = store.claim(&claim("k")).await.unwrap();
+    let claimed = store.claim(&claim("k")).await.unwrap().claimed;
     assert_eq!(claimed, Claimed::Completed(response("paid")));
 }
 

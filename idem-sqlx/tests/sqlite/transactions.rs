@@ -12,7 +12,7 @@ use idem_sqlx::{SqliteStore, Tx};
 use sqlx::{Sqlite, sqlite::SqliteConnectOptions};
 
 use crate::{
-    common::{ENDS, End, begin_of, begun, recorded},
+    common::{ENDS, End, assert_begins_after, begin_of, begun, recorded},
     file::File,
 };
 
@@ -142,6 +142,12 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_beginning_says_what_it_follows_and_the_age_of_the_record() {
+    let file = File::fresh().await;
+    assert_begins_after(&file.store().await, &file, None).await;
 }
 
 /// The writer is one connection, so the other waits for it, and then sees the record.

@@ -1,8 +1,12 @@
 //! The verdict on a claim, by the situation of the record.
 
-use idem_core::{Claim, Claimed, Recover, State, Written};
+use std::time::Duration;
 
-use super::subject::{LEASE, Situation, Subject, TTL, claim, completed, id, just_after, won};
+use idem_core::{After, Claim, Claimed, Recover, State, Written};
+
+use super::subject::{
+    LEASE, MARGIN, Situation, Subject, TTL, after, claim, completed, id, just_after, won,
+};
 
 /// A key is free until it is claimed; reading it does not claim it.
 pub async fn an_absent_record_is_won(s: Subject) {
@@ -115,4 +119,68 @@ pub async fn a_claim_sent_again_wins_again(s: Subject) {
         assert_eq!(s.complete(&claim.owner, "answer").await, Written::Accepted);
         assert_eq!(s.claim(&claim).await, completed("answer"));
     }
+}
+
+/// A retry, a takeover and a first execution are told from each other, also when the claim is sent
+/// again.
+pub async fn a_claim_that_is_won_says_what_it_follows(s: Subject) {
+    for (situation, expected) in
+        [(Situation::Failed, After::Failure), (Situation::Lapsed, After::Lapse)]
+    {
+        let key = format!("{situation:?}");
+        let absent = claim(&id(&format!("absent {key}")), "request");
+        assert_eq!(after(&s.claim(&absent).await), After::Nothing);
+
+        let first = s.bring_about(situation, &key).await;
+        let second = claim(&first.owner.id, "request");
+        let won = s.claim(&second).await;
+        assert_eq!(after(&won), expected);
+        assert_eq!(s.claim(&second).await, won, "sent again");
+        assert_eq!(s.fail(&second.owner).await, Written::Accepted);
+        let third = claim(&first.owner.id, "request");
+        assert_eq!(after(&s.claim(&third).await), After::Failure, "what came last counts");
+        s.elapse(just_after(LEASE)).await;
+        let fourth = claim(&first.owner.id, "request");
+        assert_eq!(after(&s.claim(&fourth).await), After::Lapse);
+
+        s.elapse(just_after(TTL)).await;
+        let anew = claim(&first.owner.id, "request");
+        assert_eq!(after(&s.claim(&anew).await), After::Nothing, "it had expired");
+    }
+}
+
+/// The age tells how late a duplicate comes. It goes on over retries and takeovers.
+pub async fn every_verdict_tells_the_age_of_the_record(s: Subject) {
+    for situation in Situation::ALL {
+        let first = s.bring_about(situation, &format!("{situation:?}")).await;
+        let id = &first.owner.id;
+        let mut passed = match situation {
+            Situation::Lapsed | Situation::HoldModeLapsed => just_after(LEASE),
+            _ => Duration::ZERO,
+        };
+        assert_age(&s, &claim(id, "other"), passed).await;
+        for request in ["other", "request", "request"] {
+            s.elapse(MARGIN).await;
+            passed += MARGIN;
+            assert_age(&s, &claim(id, request), passed).await;
+        }
+    }
+}
+
+/// A key that is free again has a record of its own age.
+pub async fn an_age_starts_anew_with_the_record(s: Subject) {
+    let first = s.bring_about(Situation::Completed, "expired").await;
+    s.elapse(just_after(TTL)).await;
+    assert_age(&s, &claim(&first.owner.id, "request"), Duration::ZERO).await;
+
+    let first = s.bring_about(Situation::Running, "released").await;
+    s.elapse(MARGIN).await;
+    assert_eq!(s.release(&first.owner).await, Written::Accepted);
+    assert_age(&s, &claim(&first.owner.id, "request"), Duration::ZERO).await;
+}
+
+async fn assert_age(s: &Subject, claim: &Claim, at_least: Duration) {
+    let judged = s.judge(claim).await;
+    let age = judged.age.expect("there is a record");
+    assert!((at_least..at_least + MARGIN).contains(&age), "{judged:?}, and not {at_least:?}");
 }

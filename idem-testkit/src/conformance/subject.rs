@@ -5,8 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use idem_core::{
-    Claim, Claimed, Fence, FingerprintBuilder, Held, IdempotencyKey, KeyFormat, Owner, Record,
-    RecordId, Recover, Resolution, ScopeValue, State, Store, StoreError, StoredResponse, Written,
+    After, Claim, Claimed, Fence, FingerprintBuilder, Held, IdempotencyKey, Judged, KeyFormat,
+    Owner, Record, RecordId, Recover, Resolution, ScopeValue, State, Store, StoreError,
+    StoredResponse, Written,
 };
 
 use super::harness::Harness;
@@ -47,6 +48,11 @@ impl Subject {
     }
 
     pub(super) async fn claim(&self, claim: &Claim) -> Claimed {
+        self.judge(claim).await.claimed
+    }
+
+    /// The verdict with the age of the record.
+    pub(super) async fn judge(&self, claim: &Claim) -> Judged {
         self.store.claim(claim).await.expect("claim")
     }
 
@@ -232,7 +238,16 @@ pub(super) fn completed(body: &str) -> Claimed {
 #[track_caller]
 pub(super) fn won(claimed: Claimed) -> (Fence, u32) {
     match claimed {
-        Claimed::Won { fence, number } => (fence, number),
+        Claimed::Won { fence, number, .. } => (fence, number),
+        refused => panic!("the claim should have won: {refused:?}"),
+    }
+}
+
+/// What a claim that must have won follows.
+#[track_caller]
+pub(super) fn after(claimed: &Claimed) -> After {
+    match claimed {
+        Claimed::Won { after, .. } => *after,
         refused => panic!("the claim should have won: {refused:?}"),
     }
 }

@@ -1,0 +1,31 @@
+//! Without the feature `metrics` nothing is measured.
+
+use std::time::Duration;
+
+use crate::error::StoreError;
+
+pub(crate) const fn describe() {}
+
+pub(super) const fn request(_operation: &str, _outcome: &'static str) {}
+
+pub(super) const fn waited(_operation: &str, _waited: Duration) {}
+
+pub(crate) const fn swept(_records: u64) {}
+
+pub(crate) struct InFlight;
+
+impl InFlight {
+    pub(crate) const fn of(_operation: &str) -> Self {
+        Self
+    }
+}
+
+pub(super) struct Timer;
+
+impl Timer {
+    pub(super) const fn start() -> Self {
+        Self
+    }
+}
+
+pub(super) const fn store_call(_call: &'static str, _timer: &Timer, _error: Option<&StoreError>) {}
