@@ -30,6 +30,8 @@
 //!   `SqliteStore` (`sqlite`), `MemoryStore` (`memory`), or your own.
 //! - [`Held`] records wait for somebody to decide; a [`Reconciler`] does so by itself.
 //! - [`Problem`] is what a client is told instead of an answer.
+//! - Events with the target `idem`, and the feature `metrics`, tell operators what becomes of requests;
+//!   `docs/observability.md` has them all.
 //!
 //! The README has the whole picture: what is promised, what clients do, how to operate it.
 

@@ -50,7 +50,7 @@ impl Serialize for Unwritable {
 }
 
 #[idempotent(scope = "global", fingerprint = "Unwritable")]
-async fn unwritable(State(runs): State<Runs>) -> String {
+pub(crate) async fn unwritable(State(runs): State<Runs>) -> String {
     runs.add().to_string()
 }
 

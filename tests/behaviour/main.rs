@@ -4,12 +4,22 @@
 
 mod attempt_keys;
 mod derived_keys;
+#[path = "../common/documentation.rs"]
+mod documentation;
 mod drain;
+mod events;
 mod fallback_keys;
 mod fingerprints;
 mod held;
 mod keys;
 mod leases;
+#[path = "../common/log.rs"]
+mod log;
+#[cfg(feature = "metrics")]
+#[path = "../common/meters.rs"]
+mod meters;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod not_final;
 mod outages;
 mod problems;

@@ -1,6 +1,6 @@
 //! Nothing that a client sent shows up where it should not.
 
-use std::{cell::RefCell, error::Error, io, sync::Once, time::Duration};
+use std::{error::Error, time::Duration};
 
 use axum::{
     Router,
@@ -9,9 +9,11 @@ use axum::{
     routing,
 };
 use idem::{Held, Outcome, Reconciler, async_trait, idempotent};
-use tracing::Level;
 
-use crate::support::{App, Fault, Runs, Server, User, post};
+use crate::{
+    log::Log,
+    support::{App, Fault, Runs, Server, User, post},
+};
 
 #[idempotent(scope = "user", on_store_error = "bypass")]
 async fn run(State(runs): State<Runs>, user: User, body: String) -> (StatusCode, String) {
@@ -29,40 +31,6 @@ async fn held(user: User) -> String {
 
 fn routes() -> Router<App> {
     Router::new().route("/", routing::post(run)).route("/held", routing::post(held))
-}
-
-thread_local! {
-    /// What was logged on this thread: each test has its own, and so its own runtime.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Writes to the log of the current thread.
-struct Log;
-
-impl Log {
-    /// Captures from now on. One subscriber serves all tests, because scoped ones race for the
-    /// interest that call sites remember.
-    fn capture() {
-        static SUBSCRIBER: Once = Once::new();
-        SUBSCRIBER.call_once(|| {
-            tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_writer(|| Self).init();
-        });
-    }
-
-    fn text() -> String {
-        LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.extend(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn call(body: &str) -> crate::support::Call {

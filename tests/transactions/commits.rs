@@ -33,7 +33,7 @@ fn router() -> Router<Service<Postgres>> {
 }
 
 /// A service whose connections go through a proxy. It looks at its database past the proxy.
-async fn proxied_service() -> (Service<Postgres>, Proxy) {
+pub(crate) async fn proxied_service() -> (Service<Postgres>, Proxy) {
     let service = service().await;
     let options = service.pool.connect_options();
     let proxy = Proxy::to(options.get_port()).await;

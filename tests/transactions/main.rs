@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
 
+#[path = "../common/documentation.rs"]
+mod documentation;
+#[path = "../common/log.rs"]
+mod log;
+#[cfg(feature = "metrics")]
+#[path = "../common/meters.rs"]
+mod meters;
 mod proxy;
 mod support;
 
@@ -13,6 +20,7 @@ mod derived_keys;
 mod disconnects;
 mod misuse;
 mod not_final;
+mod observed;
 mod outcomes;
 mod pool;
 mod races;

@@ -9,11 +9,12 @@ use std::{
 
 use idem_core::{Begun, Claimed, Ended, Isolation, Judged, OpenTransaction, Store};
 use idem_sqlx::{PostgresStore, Tx};
+use idem_testkit::Harness;
 use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    common::{ENDS, End, assert_begins_after, begin_of, begun, recorded},
+    common::{ENDS, End, LEASE, assert_begins_after, begin_of, begun, claim, recorded},
     database::Database,
 };
 
@@ -117,6 +118,24 @@ async fn a_beginning_says_what_it_follows_and_the_age_of_the_record() {
         let database = Database::fresh().await;
         assert_begins_after(&database.store().await, &database, isolation).await;
     }
+}
+
+#[tokio::test]
+async fn a_record_that_is_committed_over_a_lapsed_one_says_so() {
+    let database = Database::fresh().await;
+    let store = database.store().await;
+    for key in ["lapsed", "new"] {
+        if key == "lapsed" {
+            store.claim(&claim(key)).await.unwrap();
+            database.elapse(LEASE * 2).await;
+        }
+        End::Commit.of(begun(&store, key).await, "done").await.unwrap();
+    }
+    assert_eq!(database.number("SELECT count(*) FROM idem WHERE takeover").await, 1);
+    assert_eq!(
+        database.number("SELECT count(*) FROM idem WHERE key = 'lapsed' AND takeover").await,
+        1
+    );
 }
 
 /// Polls a future as often as it is woken, but not more often than this, and then drops it.

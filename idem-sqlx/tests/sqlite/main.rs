@@ -8,6 +8,7 @@ mod common;
 mod concurrency;
 mod damage;
 mod file;
+mod observability;
 mod setup;
 mod transactions;
 

@@ -9,10 +9,11 @@ use std::{
 
 use idem_core::{Begun, Ended, OpenTransaction, Store};
 use idem_sqlx::{SqliteStore, Tx};
+use idem_testkit::Harness;
 use sqlx::{Sqlite, sqlite::SqliteConnectOptions};
 
 use crate::{
-    common::{ENDS, End, assert_begins_after, begin_of, begun, recorded},
+    common::{ENDS, End, LEASE, assert_begins_after, begin_of, begun, claim, recorded},
     file::File,
 };
 
@@ -84,7 +85,7 @@ async fn a_final_error_that_comes_after_another_claim_does_not_count() {
         let rejecting = tokio::spawn(End::Reject.of(transaction, "late error"));
         let writer = queueing.await.unwrap();
 
-        let claim = crate::common::claim(key);
+        let claim = claim(key);
         other.claim(&claim).await.unwrap();
         if does_fail {
             let _ = other.fail(&claim.owner, crate::common::TTL).await.unwrap();
@@ -148,6 +149,21 @@ async fn what_is_dropped_at_any_await_is_done_or_not_done() {
 async fn a_beginning_says_what_it_follows_and_the_age_of_the_record() {
     let file = File::fresh().await;
     assert_begins_after(&file.store().await, &file, None).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_committed_over_a_lapsed_one_says_so() {
+    let file = File::fresh().await;
+    let store = file.store().await;
+    for key in ["lapsed", "new"] {
+        if key == "lapsed" {
+            store.claim(&claim(key)).await.unwrap();
+            file.elapse(LEASE * 2).await;
+        }
+        End::Commit.of(begun(&store, key).await, "done").await.unwrap();
+    }
+    assert_eq!(file.number("SELECT count(*) FROM idem WHERE takeover").await, 1);
+    assert_eq!(file.number("SELECT count(*) FROM idem WHERE key = 'lapsed' AND takeover").await, 1);
 }
 
 /// The writer is one connection, so the other waits for it, and then sees the record.
