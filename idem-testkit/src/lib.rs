@@ -48,6 +48,7 @@ mod conformance;
 pub mod crash;
 mod postgres;
 mod proxy;
+mod supervisor;
 
 pub use async_trait::async_trait;
 

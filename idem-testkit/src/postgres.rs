@@ -1,7 +1,5 @@
 //! Throwaway Postgres servers.
 
-mod supervisor;
-
 use std::{
     env, fs,
     hash::{BuildHasher, RandomState},
@@ -14,7 +12,13 @@ use std::{
     },
 };
 
-use self::supervisor::Supervisor;
+use crate::supervisor::{Script, Supervisor};
+
+const SCRIPT: Script = Script {
+    name: "idem-postgres",
+    text: include_str!("postgres.sh"),
+    instead_of_root: Some("postgres"),
+};
 
 /// A Postgres server of its own, on a free port of 127.0.0.1, with its files in `/tmp`.
 ///
@@ -71,7 +75,7 @@ impl PostgresServer {
              programs (initdb, postgres, pg_isready, psql). On Debian and Ubuntu: \
              apt-get install postgresql",
         );
-        let mut supervisor = Supervisor::start(&programs);
+        let mut supervisor = Supervisor::start(&SCRIPT, &programs);
         // Somebody else may take the port before the server does.
         let port = (0..5)
             .map(|_| free_port())

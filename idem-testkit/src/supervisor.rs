@@ -8,26 +8,40 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-/// The process of `supervisor.sh`, and the pipes to it.
+/// A shell script that runs a server until its standard input is closed. It first says where the
+/// server's files are.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(crate) struct Script {
+    /// What it is called among the processes.
+    pub(crate) name: &'static str,
+    /// The script.
+    pub(crate) text: &'static str,
+    /// Who runs it where we are root and the server refuses to.
+    pub(crate) instead_of_root: Option<&'static str>,
+}
+
+/// The process of a [`Script`], and the pipes to it.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
     process: Child,
+    name: &'static str,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     dir: PathBuf,
 }
 
 impl Supervisor {
-    pub(super) fn start(programs: &Path) -> Self {
-        let mut command = if is_root() {
-            let mut runuser = Command::new("runuser");
-            runuser.args(["-u", "postgres", "--", "sh"]);
-            runuser
-        } else {
-            Command::new("sh")
+    pub(crate) fn start(script: &Script, programs: &Path) -> Self {
+        let mut command = match script.instead_of_root.filter(|_| is_root()) {
+            Some(user) => {
+                let mut runuser = Command::new("runuser");
+                runuser.args(["-u", user, "--", "sh"]);
+                runuser
+            }
+            None => Command::new("sh"),
         };
         let mut process = command
-            .args(["-c", include_str!("supervisor.sh"), "idem-postgres"])
+            .args(["-c", script.text, script.name])
             .arg(programs)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -38,23 +52,25 @@ impl Supervisor {
             .expect("a shell runs");
         let commands = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("a pipe"));
-        let mut this = Self { process, commands, answers, dir: PathBuf::new() };
+        let name = script.name;
+        let mut this = Self { process, name, commands, answers, dir: PathBuf::new() };
         this.dir = this.answer().into();
         this
     }
 
     /// Says whether the command succeeded.
-    pub(super) fn tell(&mut self, command: &str) -> bool {
+    pub(crate) fn tell(&mut self, command: &str) -> bool {
         let commands = self.commands.as_mut().expect("open until it is dropped");
         writeln!(commands, "{command}").expect("the supervisor listens");
         self.answer() == "ok"
     }
 
     /// What the server said since it was started last.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_else(|error| error.to_string())
     }
 
+    /// The next line that the script says.
     fn answer(&mut self) -> String {
         let mut line = String::new();
         let length = self.answers.read_line(&mut line).expect("the supervisor answers");
@@ -63,7 +79,7 @@ impl Supervisor {
             if let Some(stderr) = &mut self.process.stderr {
                 let _ = stderr.read_to_string(&mut errors);
             }
-            panic!("Postgres could not be set up: {errors}");
+            panic!("{} could not be set up: {errors}", self.name);
         }
         line.trim_end().to_owned()
     }
