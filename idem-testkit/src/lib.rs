@@ -41,13 +41,16 @@
 //! ```
 //!
 //! A store in a database opens a new pool in `open` and lets time pass by an `UPDATE` that moves
-//! every time back. [`PostgresServer`] gives each test an empty database to do so.
+//! every time back. [`PostgresServer`] gives each test an empty database to do so, [`RedisServer`] and
+//! [`RedisCluster`] a prefix for keys that nobody else has.
 
 mod conformance;
 #[cfg(feature = "crash-points")]
 pub mod crash;
+mod ports;
 mod postgres;
 mod proxy;
+mod redis;
 mod supervisor;
 
 pub use async_trait::async_trait;
@@ -56,6 +59,7 @@ pub use crate::{
     conformance::Harness,
     postgres::PostgresServer,
     proxy::{Fault, FaultProxy},
+    redis::{RedisCluster, RedisServer},
 };
 
 /// What [`conformance!`] expands to. Not a public interface.

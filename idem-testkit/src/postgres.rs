@@ -2,8 +2,6 @@
 
 use std::{
     env, fs,
-    hash::{BuildHasher, RandomState},
-    net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::Command,
     sync::{
@@ -12,7 +10,10 @@ use std::{
     },
 };
 
-use crate::supervisor::{Script, Supervisor};
+use crate::{
+    ports::free_port,
+    supervisor::{Script, Supervisor},
+};
 
 const SCRIPT: Script = Script {
     name: "idem-postgres",
@@ -163,13 +164,4 @@ impl PostgresServer {
     fn supervisor(&self) -> MutexGuard<'_, Supervisor> {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Below 32768: above are the ports that outgoing connections get.
-fn free_port() -> u16 {
-    let random = || RandomState::new().hash_one(0) % 12_768;
-    (0..1_000)
-        .map(|_| 20_000 + u16::try_from(random()).expect("below 12,768"))
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a free port")
 }
