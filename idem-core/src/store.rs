@@ -120,7 +120,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// order that they were asked for.
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError>;
 
-    /// Deletes up to `limit` expired records and says how many. Safe from several servers at once.
+    /// Deletes up to `limit` expired records and says how many. Safe from several servers at once. A
+    /// store whose database deletes them by itself finds none.
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError>;
 
     /// Reads up to `limit` records for which a claim's verdict would be held, by ascending fence,

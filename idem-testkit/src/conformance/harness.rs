@@ -7,8 +7,8 @@ use idem_core::{RecordId, Store};
 
 /// Records that a test owns, and what the operations of a [`Store`] alone cannot do to them.
 ///
-/// Everything is required: a store for which one of these were missing could not be shown to be
-/// right. A hook that fails should panic.
+/// What has no default is required: a store for which it were missing could not be shown to be right.
+/// A hook that fails should panic.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
     /// A new store over the same records, with connections of its own: what another server, or the
@@ -23,4 +23,11 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Lets time pass by the store's clock, for instance by moving every stored time back.
     async fn elapse(&self, by: Duration);
+
+    /// How many records are there, expired or not, where the database deletes expired records by
+    /// itself. Then a sweep must find nothing to do, and what it would have deleted must be gone as
+    /// soon as time has passed. `None`, the default, where sweeps delete them.
+    async fn records(&self) -> Option<u64> {
+        None
+    }
 }

@@ -1,6 +1,13 @@
 //! The store under test, and shorthands for what checks do with it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -34,17 +41,19 @@ pub(super) fn just_after(end: Duration) -> Duration {
 pub struct Subject {
     pub(super) harness: Arc<dyn Harness>,
     pub(super) store: Arc<dyn Store>,
+    /// How many records went by themselves when time passed last, and no sweep has spoken of yet.
+    gone: Arc<AtomicU64>,
 }
 
 impl Subject {
     pub(super) async fn open(harness: impl Harness) -> Self {
         let store = harness.open().await;
-        Self { harness: Arc::new(harness), store }
+        Self { harness: Arc::new(harness), store, gone: Arc::default() }
     }
 
     /// The same records as another server sees them.
     pub(super) async fn reopened(&self) -> Self {
-        Self { harness: Arc::clone(&self.harness), store: self.harness.open().await }
+        Self { store: self.harness.open().await, ..self.clone() }
     }
 
     pub(super) async fn claim(&self, claim: &Claim) -> Claimed {
@@ -98,8 +107,17 @@ impl Subject {
         self.store.not_in_flight(ids).await.expect("the store answers")
     }
 
+    /// Sweeps. What went by itself counts as swept, if the store says that it found nothing to do.
     pub(super) async fn sweep(&self, limit: u32) -> u64 {
-        self.store.sweep(limit).await.expect("sweep")
+        let swept = self.store.sweep(limit).await.expect("sweep");
+        if self.harness.records().await.is_none() {
+            return swept;
+        }
+        assert_eq!(swept, 0, "the database deletes expired records by itself");
+        let limit = u64::from(limit);
+        let take = |gone: u64| Some(gone.saturating_sub(limit));
+        let before = self.gone.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        before.expect("`take` takes").min(limit)
     }
 
     /// All held records.
@@ -112,7 +130,11 @@ impl Subject {
     }
 
     pub(super) async fn elapse(&self, by: Duration) {
+        let before = self.harness.records().await;
         self.harness.elapse(by).await;
+        if let (Some(before), Some(after)) = (before, self.harness.records().await) {
+            self.gone.store(before - after, Ordering::Relaxed);
+        }
     }
 
     /// Brings a new record into a situation; returns the claim that won it.
