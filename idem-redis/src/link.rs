@@ -1,0 +1,161 @@
+//! Connections that are made again when they break.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisResult, Value,
+    aio::MultiplexedConnection,
+    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster_async::ClusterConnection,
+    cluster_routing::{
+        MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
+    },
+};
+use tokio::{sync::Mutex as AsyncMutex, time::timeout};
+
+use crate::error::timed_out;
+
+/// Where to connect to.
+#[derive(Clone)]
+pub(crate) enum Server {
+    Single(Client, AsyncConnectionConfig),
+    Cluster(ClusterClient),
+}
+
+impl Server {
+    pub(crate) fn single(server: ConnectionInfo, patience: Duration) -> RedisResult<Self> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(patience))
+            .set_response_timeout(Some(patience));
+        Ok(Self::Single(Client::open(server)?, config))
+    }
+
+    /// The driver follows slots that moved a few times; all else is repeated by us.
+    pub(crate) fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> RedisResult<Self> {
+        let client = ClusterClientBuilder::new(nodes)
+            .connection_timeout(patience / 2)
+            .response_timeout(patience)
+            .overall_response_timeout(None)
+            .retries(3)
+            .min_retry_wait(10)
+            .max_retry_wait(50)
+            .build()?;
+        Ok(Self::Cluster(client))
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        Ok(match self {
+            Self::Single(client, config) => Connection::Single(
+                client.get_multiplexed_async_connection_with_config(config).await?,
+            ),
+            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+        })
+    }
+}
+
+/// To a server, or to each node of a cluster. Clones share it, and may use it at the same time.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// Sends commands at once, on one connection, to the server that has the key.
+    pub(crate) async fn send(&mut self, commands: Pipeline, key: &str) -> RedisResult<Vec<Value>> {
+        let count = commands.len();
+        match self {
+            Self::Single(connection) => connection.send_packed_commands(&commands, 0, count).await,
+            Self::Cluster(connection) => {
+                let route =
+                    SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_pipeline(commands, 0, count, route).await
+            }
+        }
+    }
+
+    /// Asks each server that has records.
+    pub(crate) async fn ask_masters(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Single(connection) => Ok(vec![connection.send_packed_command(&command).await?]),
+            Self::Cluster(connection) => {
+                let masters = (MultipleNodeRoutingInfo::AllMasters, None);
+                let answers =
+                    connection.route_command(command, RoutingInfo::MultiNode(masters)).await?;
+                match answers {
+                    Value::Map(answers) => Ok(answers.into_iter().map(|(_, it)| it).collect()),
+                    other => Ok(vec![other]),
+                }
+            }
+        }
+    }
+}
+
+/// A connection, and how to get another one.
+pub(crate) struct Link {
+    server: Server,
+    patience: Duration,
+    current: Mutex<Numbered>,
+    connecting: AsyncMutex<()>,
+}
+
+/// Which of a link's connections it is.
+#[derive(Clone)]
+pub(crate) struct Numbered {
+    pub(crate) connection: Connection,
+    number: u64,
+    /// Nobody is to use it any more.
+    is_closed: bool,
+}
+
+impl Link {
+    pub(crate) async fn open(server: Server, patience: Duration) -> RedisResult<Self> {
+        let connection = connect(&server, patience).await?;
+        let current = Mutex::new(Numbered { connection, number: 0, is_closed: false });
+        Ok(Self { server, patience, current, connecting: AsyncMutex::new(()) })
+    }
+
+    /// The connection, or a new one instead of one that gave trouble.
+    pub(crate) async fn connection(&self, trouble: Option<&Numbered>) -> RedisResult<Numbered> {
+        let is_usable = |it: &Numbered| {
+            !it.is_closed && trouble.is_none_or(|trouble| trouble.number != it.number)
+        };
+        let current = self.current();
+        if is_usable(&current) {
+            return Ok(current);
+        }
+        let _one_at_a_time = self.connecting.lock().await;
+        let current = self.current();
+        if is_usable(&current) {
+            return Ok(current);
+        }
+        let connection = connect(&self.server, self.patience).await?;
+        let new = Numbered { connection, number: current.number + 1, is_closed: false };
+        *lock(&self.current) = new.clone();
+        Ok(new)
+    }
+
+    /// Takes a server's connection out of use. Of a cluster's, others go on using it until there is a
+    /// new one: they may ask other nodes.
+    pub(crate) fn gave_trouble(&self, trouble: &Numbered) {
+        let mut current = lock(&self.current);
+        if current.number == trouble.number {
+            current.is_closed = matches!(current.connection, Connection::Single(_));
+        }
+    }
+
+    fn current(&self) -> Numbered {
+        lock(&self.current).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn connect(server: &Server, patience: Duration) -> RedisResult<Connection> {
+    timeout(patience, server.connect()).await.unwrap_or_else(|_| Err(timed_out()))
+}
