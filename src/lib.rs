@@ -27,7 +27,7 @@
 //! - `Tx` is the database transaction that a handler may run in, so that its writes and the record
 //!   commit together (features `postgres`, `sqlite`).
 //! - A [`Store`] keeps the records: `PostgresStore` (feature `postgres`, the default),
-//!   `SqliteStore` (`sqlite`), `MemoryStore` (`memory`), or your own.
+//!   `SqliteStore` (`sqlite`), `RedisStore` (`redis`), `MemoryStore` (`memory`), or your own.
 //! - [`Held`] records wait for somebody to decide; a [`Reconciler`] does so by itself.
 //! - [`Problem`] is what a client is told instead of an answer.
 //! - Events with the target `idem`, and the feature `metrics`, tell operators what becomes of requests;
@@ -220,6 +220,8 @@ pub use idem_macros::idempotent;
 
 #[cfg(feature = "memory")]
 pub use idem_core::MemoryStore;
+#[cfg(feature = "redis")]
+pub use idem_redis::{NotReplicated, RedisBuilder, RedisStore, SetupError as RedisSetupError};
 #[cfg(feature = "postgres")]
 pub use idem_sqlx::{PostgresBuilder, PostgresStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -158,4 +158,4 @@ macro_rules! on_each_store {
     )*};
 }
 
-on_each_store!(postgres);
+on_each_store!(postgres, redis);

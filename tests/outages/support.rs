@@ -196,3 +196,39 @@ pub(crate) mod postgres {
         sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap()
     }
 }
+
+pub(crate) mod redis {
+    use std::sync::Arc;
+
+    use idem::{Idem, NoTransactions, RedisStore};
+    use idem_testkit::{FaultProxy, RedisServer};
+
+    use super::{Runs, SERVER_TIMEOUT, STORE_TIMEOUT, Service};
+
+    /// A service, and the prefix of its keys.
+    pub(crate) async fn service() -> (Service<NoTransactions>, String) {
+        let server = RedisServer::shared();
+        let (url, prefix) = (server.url(), server.fresh_prefix());
+        let proxy = FaultProxy::in_front_of(&url);
+        let builder = RedisStore::builder(proxy.url(&url)).prefix(&prefix).timeout(SERVER_TIMEOUT);
+        let store = builder.connect().await.unwrap();
+        let idem = Idem::builder(store).store_timeout(STORE_TIMEOUT).build().unwrap();
+        (Service { idem, runs: Runs::default(), proxy: Arc::new(proxy) }, prefix)
+    }
+
+    /// How many completed records there are, and how many others.
+    #[allow(clippy::unused_async, reason = "others ask over a connection")]
+    pub(crate) async fn records(prefix: &str) -> (i64, i64) {
+        const COUNT: &str = "
+            local found = {0, 0}
+            for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+                local kind = redis.call('HGET', key, 'state') == 'completed' and 1 or 2
+                found[kind] = found[kind] + 1
+            end
+            return found";
+        let pattern = format!("{prefix}{{??}}:{}", "?".repeat(64));
+        let found = RedisServer::shared().command(&["EVAL", COUNT, "0", &pattern]);
+        let mut found = found.lines().map(|it| it.parse().unwrap());
+        (found.next().unwrap(), found.next().unwrap())
+    }
+}
