@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result {
     let server = match options.database {
         Database::Sqlite => None,
         Database::Postgres => {
-            servers::ensure_postgres()?;
+            servers::ensure(&[servers::POSTGRES])?;
             Some(PostgresServer::start())
         }
     };

@@ -1,27 +1,71 @@
-//! The database servers that the tests start.
+//! The servers that the tests start.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
-use idem_testkit::PostgresServer;
+use idem_testkit::{PostgresServer, RedisServer};
 
 use crate::process::{Result, run};
 
-const ADVICE: &str = "install the Postgres server and its client programs (on Debian and Ubuntu: \
-                      apt-get install postgresql), or put the directory of initdb on the PATH";
+/// Something that must be installed.
+#[derive(Clone, Copy)]
+pub(crate) struct Requirement {
+    name: &'static str,
+    /// Where it is, if it is there.
+    find: fn() -> Option<PathBuf>,
+    /// What it is called on Debian and Ubuntu.
+    packages: &'static str,
+    /// What must be found.
+    programs: &'static str,
+}
 
-/// Installs Postgres if it is missing and the system lets us.
-pub(crate) fn ensure_postgres() -> Result {
-    if let Some(programs) = PostgresServer::programs() {
-        println!("Postgres: {}", programs.display());
+pub(crate) const POSTGRES: Requirement = Requirement {
+    name: "Postgres",
+    find: PostgresServer::programs,
+    packages: "postgresql",
+    programs: "the server's programs (initdb, postgres, pg_isready, psql)",
+};
+
+pub(crate) const REDIS: Requirement = Requirement {
+    name: "Redis",
+    find: RedisServer::programs,
+    packages: "redis-server",
+    programs: "redis-server and redis-cli",
+};
+
+impl Requirement {
+    fn is_met(&self) -> bool {
+        let found = (self.find)();
+        let place = found.as_ref().map_or("not installed".into(), |it| it.display().to_string());
+        println!("{}: {place}", self.name);
+        found.is_some()
+    }
+
+    fn advice(&self) -> String {
+        let Self { packages, programs, .. } = self;
+        format!(
+            "install {programs} and put them on the PATH (on Debian and Ubuntu: apt-get install \
+             {packages})"
+        )
+    }
+}
+
+/// Installs what is missing, if the system lets us.
+pub(crate) fn ensure(requirements: &[Requirement]) -> Result {
+    let missing: Vec<_> = requirements.iter().filter(|it| !it.is_met()).collect();
+    if missing.is_empty() {
         return Ok(());
     }
-    println!("Postgres is not installed");
-    for args in ["update", "install -y --no-install-recommends postgresql"] {
-        run(&mut apt_get(args)).map_err(|error| format!("{error}; {ADVICE}"))?;
+    let advice = missing.iter().map(|it| it.advice()).collect::<Vec<_>>().join("; ");
+    let packages = missing.iter().map(|it| it.packages).collect::<Vec<_>>().join(" ");
+    let install = format!("install -y --no-install-recommends {packages}");
+    for args in ["update", &install] {
+        run(&mut apt_get(args)).map_err(|error| format!("{error}; {advice}"))?;
     }
-    PostgresServer::programs().map(drop).ok_or_else(|| {
-        format!("Postgres was installed and its programs cannot be found; {ADVICE}").into()
-    })
+    if missing.iter().all(|it| it.is_met()) {
+        Ok(())
+    } else {
+        Err(format!("something was installed and cannot be found; {advice}").into())
+    }
 }
 
 fn apt_get(args: &str) -> Command {
