@@ -1,5 +1,6 @@
 //! Test tools for [Idem](https://docs.rs/idem-rs): a suite that decides whether a store is correct,
-//! throwaway database servers, a [wire that fails on demand](FaultProxy), and (feature `crash-points`) places where a process can be killed.
+//! throwaway database servers and [browsers](ChromeDriver), a [wire that fails on demand](FaultProxy), and
+//! (feature `crash-points`) places where a process can be killed.
 //!
 //! # Testing a store
 //!
@@ -44,6 +45,7 @@
 //! every time back. [`PostgresServer`] gives each test an empty database to do so, [`RedisServer`] and
 //! [`RedisCluster`] a prefix for keys that nobody else has.
 
+mod chromedriver;
 mod conformance;
 #[cfg(feature = "crash-points")]
 pub mod crash;
@@ -56,6 +58,7 @@ mod supervisor;
 pub use async_trait::async_trait;
 
 pub use crate::{
+    chromedriver::ChromeDriver,
     conformance::Harness,
     postgres::PostgresServer,
     proxy::{Fault, FaultProxy},

@@ -71,7 +71,7 @@ impl Supervisor {
     }
 
     /// The next line that the script says.
-    fn answer(&mut self) -> String {
+    pub(crate) fn answer(&mut self) -> String {
         let mut line = String::new();
         let length = self.answers.read_line(&mut line).expect("the supervisor answers");
         if length == 0 {
