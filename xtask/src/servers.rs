@@ -1,8 +1,8 @@
-//! The servers that the tests start.
+//! The servers and browsers that the tests start.
 
 use std::{path::PathBuf, process::Command};
 
-use idem_testkit::{PostgresServer, RedisServer};
+use idem_testkit::{ChromeDriver, PostgresServer, RedisServer};
 
 use crate::process::{Result, run};
 
@@ -30,6 +30,13 @@ pub(crate) const REDIS: Requirement = Requirement {
     find: RedisServer::programs,
     packages: "redis-server",
     programs: "redis-server and redis-cli",
+};
+
+pub(crate) const CHROMIUM: Requirement = Requirement {
+    name: "Chromium",
+    find: || ChromeDriver::programs().map(|[driver, _]| driver),
+    packages: "chromium chromium-driver",
+    programs: "chromium and chromedriver",
 };
 
 impl Requirement {
