@@ -32,14 +32,19 @@ impl Log {
             found
         })
     }
+
+    /// All that has come.
+    pub(super) fn text(&self) -> String {
+        let mut seen = self.seen.lock().unwrap();
+        seen.extend(self.lines.lock().unwrap().try_iter());
+        seen.join("\n")
+    }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.goes_on_with("\0");
-            let all = self.seen.lock().unwrap().join("\n");
-            let _ = std::io::stderr().write_all(all.as_bytes());
+            let _ = std::io::stderr().write_all(self.text().as_bytes());
         }
     }
 }
