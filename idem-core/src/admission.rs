@@ -93,7 +93,13 @@ impl Engine {
                     }
                 }
             };
-            let refused = match ask(deadline).await {
+            let may_join = patience.until.is_some() && !patience.has_waited();
+            let known = may_join.then(|| gate.elsewhere(request.fingerprint)).flatten();
+            let asked = match known {
+                Some(judged) => Ok(Verdict::Refused(judged)),
+                None => ask(deadline).await,
+            };
+            let refused = match asked {
                 Ok(Verdict::Won { won, after, age }) => {
                     if after == After::Lapse {
                         observe::answered(&request.id, Outcome::TakenOver, Some(age));
@@ -112,7 +118,7 @@ impl Engine {
                 gate.publish(request.fingerprint, answer);
             } else if refused.claimed == Claimed::InFlight && patience.until.is_some() {
                 let birth = refused.age.map(Birth::of);
-                let waiting = gate.wait();
+                let waiting = gate.wait(request.fingerprint, birth);
                 let _looked_after = self.look_after(&request.id);
                 match patience.wait(waiting, request).await {
                     Some(News::MayClaim) => continue,

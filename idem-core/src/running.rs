@@ -16,6 +16,7 @@ use crate::{
     fingerprint::Fingerprint,
     observe::InFlight,
     record::{RecordId, StoredResponse},
+    store::{Claimed, Judged},
     sync::lock,
 };
 
@@ -31,6 +32,9 @@ pub(crate) struct Running(Arc<Mutex<HashMap<RecordId, Arc<Slot>>>>);
 struct Slot {
     gate: Arc<tokio::sync::Mutex<()>>,
     executing: Mutex<Option<(Fingerprint, Birth)>>,
+    /// The store said that another process executes the record, which came to be then, to a request
+    /// of this fingerprint, and nothing was heard since.
+    elsewhere: Mutex<Option<(Fingerprint, Option<Birth>)>>,
     /// The answer that became known last, and to what.
     answer: watch::Sender<Option<Answer>>,
     /// Somebody who waits may claim.
@@ -44,6 +48,7 @@ impl Default for Slot {
         Self {
             gate: Arc::default(),
             executing: Mutex::default(),
+            elsewhere: Mutex::default(),
             answer: watch::Sender::new(None),
             turn: Notify::new(),
         }
@@ -133,6 +138,7 @@ impl Running {
     /// Lets one of those who wait for the record claim it.
     pub(crate) fn let_one_claim(&self, id: &RecordId) {
         if let Some(slot) = self.table().get(id) {
+            *lock(&slot.elsewhere) = None;
             slot.turn.notify_one();
         }
     }
@@ -147,24 +153,39 @@ impl Gate {
     /// executed.
     pub(crate) fn execute(self, fingerprint: Fingerprint, age: Duration) -> Executing {
         let birth = Birth::of(age);
+        *lock(&self.slot.slot.elsewhere) = None;
         *lock(&self.slot.slot.executing) = Some((fingerprint, birth));
         let in_flight = InFlight::of(self.slot.id.operation());
         Executing { slot: self.slot, birth, _in_flight: in_flight }
     }
 
-    /// Somebody else executes the record: lets the others through, and waits with them.
-    pub(crate) fn wait(self) -> Waiting {
+    /// What the store would say to a request of this fingerprint, if it has said to somebody who
+    /// makes the same request and still waits that another process executes the record.
+    pub(crate) fn elsewhere(&self, fingerprint: Fingerprint) -> Option<Judged> {
+        let slot = &self.slot.slot;
+        let (told, birth) = (*lock(&slot.elsewhere))?;
+        let age = birth.map(Birth::age);
+        let still_waits = slot.answer.receiver_count() > 0;
+        (still_waits && told == fingerprint).then_some(Judged { claimed: Claimed::InFlight, age })
+    }
+
+    /// Somebody else executes the record, which came to be then: lets the others through, and waits
+    /// with them.
+    pub(crate) fn wait(self, fingerprint: Fingerprint, birth: Option<Birth>) -> Waiting {
+        *lock(&self.slot.slot.elsewhere) = Some((fingerprint, birth));
         let answers = self.slot.slot.answer.subscribe();
         Waiting { slot: self.slot, answers }
     }
 
     /// Tells those who wait the answer of the record.
     pub(crate) fn publish(&self, fingerprint: Fingerprint, answer: &StoredResponse) {
+        *lock(&self.slot.slot.elsewhere) = None;
         self.slot.slot.answer.send_replace(Some((fingerprint, answer.clone())));
     }
 
     /// Lets the next one of those who wait claim the record.
     pub(crate) fn pass_on(self) {
+        *lock(&self.slot.slot.elsewhere) = None;
         self.slot.slot.turn.notify_one();
     }
 }

@@ -6,7 +6,7 @@ use axum::{Router, extract::State, http::StatusCode, routing};
 use futures_util::future::join_all;
 use idem::{Idem, idempotent};
 
-use crate::support::{Answer, App, Runs, Server, post};
+use crate::support::{Answer, App, Fault, Runs, Server, post};
 
 const LONG: Duration = Duration::from_secs(5);
 
@@ -87,8 +87,8 @@ async fn across_processes_one_query_asks_for_all_who_wait() {
     answers.push(first.await.unwrap());
     created(&answers, "run 1");
     assert_eq!(server.runs.count(), 1);
-    // Each of them found out that it runs elsewhere, and one what became of it.
-    assert_eq!(server.store.arrived("claim"), 1 + 150 + 1);
+    // One of them found out for all that it runs elsewhere, and one what became of it.
+    assert_eq!(server.store.arrived("claim"), 1 + 1 + 1);
     let polls = server.store.arrived("not_in_flight");
     assert!((45..=51).contains(&polls), "every 100 ms for 5 seconds: {polls}");
     tokio::time::sleep(LONG).await;
@@ -144,6 +144,7 @@ async fn who_does_not_wait_is_told_at_once_though_others_wait() {
     let waiters: Vec<_> =
         [&server, &other].map(|it| tokio::spawn(it.send(post("/").key("k")))).into_iter().collect();
     tokio::time::sleep(Duration::from_millis(1)).await;
+    let asked = server.store.arrived("claim");
     let start = tokio::time::Instant::now();
     for at in [server.idem.clone(), other.idem.clone()] {
         let app = App { idem: at, runs: server.runs.clone() };
@@ -153,8 +154,55 @@ async fn who_does_not_wait_is_told_at_once_though_others_wait() {
         assert_eq!(impatient.send(post("/").key("k")).await.problem(), "in-flight");
     }
     assert!(start.elapsed() < Duration::from_millis(10));
+    assert_eq!(server.store.arrived("claim"), asked + 1, "where it runs elsewhere");
     let answers = join_all(waiters.into_iter().chain([first])).await;
     created(&answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), "run 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_same_request_joins_those_who_wait_for_another_process() {
+    let server = Server::new(routes());
+    let other = neighbour(&server);
+    let first = tokio::spawn(server.send(post("/").key("k")));
+    let send = |body: &'static str| tokio::spawn(other.send(post("/").key("k").body(body)));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut waiters = vec![send(""), send("")];
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.store.arrived("claim"), 2);
+
+    assert_eq!(send("other").await.unwrap().problem(), "mismatch");
+    assert_eq!(server.store.arrived("claim"), 3);
+    waiters.push(send(""));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.store.arrived("claim"), 3);
+
+    waiters.push(first);
+    created(&join_all(waiters).await.into_iter().map(Result::unwrap).collect::<Vec<_>>(), "run 1");
+    assert!(send("").await.unwrap().is_replay(), "nobody waits any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_the_last_one_that_waited_asks_the_store() {
+    let server = Server::new(routes());
+    let other = neighbour(&server);
+    let first = tokio::spawn(server.send(post("/slower").key("k")));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let send = |body: &'static str| tokio::spawn(other.send(post("/slower").key("k").body(body)));
+    let impatient = send("");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    // Its claim is on the way for longer than the other one waits.
+    server.store.fault("claim", Fault::AnswerLate(Duration::from_secs(2)));
+    let another = send("other");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    server.store.repair();
+    assert_eq!(impatient.await.unwrap().problem(), "in-flight");
+    assert!(!another.is_finished());
+    let asked = server.store.arrived("claim");
+    let late = send("");
+    assert_eq!(another.await.unwrap().problem(), "mismatch");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.store.arrived("claim"), asked + 1);
+    assert_eq!(late.await.unwrap().text(), first.await.unwrap().text());
 }
 
 #[tokio::test(start_paused = true)]
