@@ -44,12 +44,12 @@ mod state;
 mod tx;
 
 pub use idem_core::{
-    After, Attempt, AttemptId, Begin, Begun, Builder, CacheHealth, Claim, Claimed, ConfigError,
-    DerivedKey, Ended, Fence, Fingerprint, Health, Held, Idem, IdempotencyKey, Isolation, Judged,
-    Keep, KeyError, KeyFormat, NoTransactions, OpenTransaction, Outcome, Owner, Problem,
-    ProblemContext, RECORD_VERSION, Reconciler, Record, RecordId, Recorded, Recover, Resolution,
-    ResolveError, Scope, ScopeValue, ScopeWriter, State, Store, StoreError, StoredResponse,
-    TransactionSettings, Written, async_trait,
+    After, Announced, Announcements, Announcer, Attempt, AttemptId, Begin, Begun, Builder,
+    CacheHealth, Claim, Claimed, ConfigError, DerivedKey, Ended, Fence, Fingerprint, Health, Held,
+    Idem, IdempotencyKey, Isolation, Judged, Keep, KeyError, KeyFormat, NoTransactions,
+    OpenTransaction, Outcome, Owner, Problem, ProblemContext, RECORD_VERSION, Reconciler, Record,
+    RecordId, Recorded, Recover, Resolution, ResolveError, Scope, ScopeValue, ScopeWriter, State,
+    Store, StoreError, StoredResponse, TransactionSettings, Written, async_trait,
 };
 /// Makes a type a [`Scope`](trait@Scope).
 ///

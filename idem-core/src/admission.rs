@@ -2,7 +2,7 @@
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     awaited::{LookedAfter, Polling},
@@ -55,6 +55,9 @@ impl Engine {
     {
         let patience = request.endpoint.patience(&self.defaults);
         let until = patience.map(|it| Instant::now() + it);
+        if until.is_some() {
+            self.listen();
+        }
         let mut patience = Patience { until, since: None };
         let admitted = self.admit_patiently(request, ask, &mut patience).await;
         if let Some(since) = patience.since {
@@ -143,10 +146,10 @@ impl Engine {
     /// Reads all awaited records in one query, again and again, until nobody waits.
     async fn poll(self: Arc<Self>) {
         loop {
-            sleep(self.defaults.poll_interval).await;
+            self.awaited.pause(self.defaults.poll_interval).await;
             let Some(ids) = self.awaited.ids() else { return };
             match self.store.within(Call::NotInFlight, self.store.store.not_in_flight(&ids)).await {
-                Ok(ids) => ids.iter().for_each(|id| self.running.let_one_claim(id)),
+                Ok(ids) => ids.iter().for_each(|id| self.running.let_one_claim(id.digest())),
                 Err(error) => {
                     let error = &error as &dyn Error;
                     tracing::warn!(error, "records that requests wait for could not be read");

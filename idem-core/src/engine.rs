@@ -1,6 +1,12 @@
 //! What all parts of the engine share.
 
-use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use http::Response;
 use tokio::time::{Instant, sleep};
@@ -26,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) renderer: Renderer,
     pub(crate) running: Running,
     pub(crate) awaited: Awaited,
+    /// Whether it has begun to listen to the store.
+    pub(crate) listening: Once,
     /// Everything that has to be waited for before the process may end.
     pub(crate) tasks: TaskTracker,
     pub(crate) draining: CancellationToken,
@@ -66,6 +74,7 @@ impl Engine {
             renderer,
             running: Running::default(),
             awaited: Awaited::default(),
+            listening: Once::new(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
         }
@@ -103,6 +112,13 @@ impl Engine {
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+}
+
+impl Drop for Engine {
+    /// Ends those who wait for the tasks without keeping the engine.
+    fn drop(&mut self) {
+        self.tasks.close();
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`Fingerprint`], and let [`Idem::answer`] decide.
 
 mod admission;
+mod announcer;
 mod attempt;
 mod awaited;
 mod builder;
@@ -22,6 +23,7 @@ mod held;
 mod idem;
 mod key;
 mod lease;
+mod listening;
 #[cfg(feature = "memory")]
 mod memory;
 mod observe;
@@ -46,6 +48,7 @@ pub use async_trait::async_trait;
 #[cfg(feature = "memory")]
 pub use crate::memory::MemoryStore;
 pub use crate::{
+    announcer::{Announced, Announcements, Announcer},
     attempt::Attempt,
     builder::{Builder, ConfigError},
     derived_key::DerivedKey,

@@ -1,7 +1,7 @@
 //! Records: what is stored about a key, and what identifies it.
 
 use std::{
-    borrow::Cow,
+    borrow::{Borrow, Cow},
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -123,6 +123,13 @@ impl PartialEq for RecordId {
 }
 
 impl Eq for RecordId {}
+
+/// So that tables of ids are searched by what stores know of them.
+impl Borrow<[u8; 32]> for RecordId {
+    fn borrow(&self) -> &[u8; 32] {
+        self.digest()
+    }
+}
 
 impl Hash for RecordId {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -135,9 +135,9 @@ impl Running {
         self.table().get(id).is_some_and(|slot| lock(&slot.executing).is_some())
     }
 
-    /// Lets one of those who wait for the record claim it.
-    pub(crate) fn let_one_claim(&self, id: &RecordId) {
-        if let Some(slot) = self.table().get(id) {
+    /// Lets one of those who wait for the record claim it, also if it only begins to wait.
+    pub(crate) fn let_one_claim(&self, digest: &[u8; 32]) {
+        if let Some(slot) = self.table().get(digest) {
             *lock(&slot.elsewhere) = None;
             slot.turn.notify_one();
         }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
+    announcer::Announcements,
     error::StoreError,
     fingerprint::Fingerprint,
     record::{AttemptId, Fence, Held, Owner, Record, RecordId, StoredResponse},
@@ -120,6 +121,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// order that they were asked for.
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError>;
 
+    /// What this store hears from now on about executions that have ended, in this process and in all
+    /// others, so that requests which wait need not wait for the next
+    /// [`not_in_flight`](Self::not_in_flight). `None` from a store that hears nothing.
+    ///
+    /// It costs no promise when an announcement is lost, or comes twice. A store announces an ending
+    /// ([`complete`](Self::complete), [`fail`](Self::fail), [`hold`](Self::hold),
+    /// [`release`](Self::release), [`resolve`](Self::resolve), and the end of a transaction) once others
+    /// can see it, and lets no operation wait for that. An [`Announcer`](crate::Announcer) hands
+    /// announcements to all who ask.
+    fn announcements(&self) -> Option<Announcements> {
+        None
+    }
+
     /// Deletes up to `limit` expired records and says how many. Safe from several servers at once. A
     /// store whose database deletes them by itself finds none.
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError>;
@@ -204,6 +218,10 @@ impl Store for Arc<dyn Store> {
 
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
         (**self).not_in_flight(ids).await
+    }
+
+    fn announcements(&self) -> Option<Announcements> {
+        (**self).announcements()
     }
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {

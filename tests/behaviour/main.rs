@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
 
+mod announcements;
 mod attempt_keys;
 mod derived_keys;
 #[path = "../common/documentation.rs"]

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -18,8 +18,9 @@ use axum::{
     response::Response,
 };
 use idem::{
-    Builder, Claim, Fence, Held, Idem, Judged, MemoryStore, NoTransactions, Owner, Record,
-    RecordId, Resolution, Scope, Store, StoreError, StoredResponse, Written,
+    Announced, Announcements, Announcer, Builder, Claim, Fence, Held, Idem, Judged, MemoryStore,
+    NoTransactions, Owner, Record, RecordId, Resolution, Scope, Store, StoreError, StoredResponse,
+    Written,
 };
 use tower::ServiceExt;
 
@@ -201,6 +202,7 @@ pub(crate) struct Rigged {
     pub(crate) memory: MemoryStore,
     faults: Arc<Mutex<HashMap<&'static str, Fault>>>,
     arrived: Arc<Mutex<HashMap<&'static str, u32>>>,
+    announcer: Arc<OnceLock<Announcer>>,
 }
 
 impl Rigged {
@@ -215,6 +217,27 @@ impl Rigged {
     /// How often an operation reached the store.
     pub(crate) fn arrived(&self, operation: &'static str) -> u32 {
         self.arrived.lock().unwrap().get(operation).copied().unwrap_or_default()
+    }
+
+    /// From now on it announces endings, unless the operation `announce` has a fault.
+    pub(crate) fn announces(&self) -> &Announcer {
+        self.announcer.get_or_init(Announcer::new)
+    }
+
+    /// The write of an ending, and its announcement.
+    async fn ending(
+        &self,
+        operation: &'static str,
+        owner: &Owner,
+        write: impl Future<Output = Result<Written, StoreError>> + Send,
+    ) -> Result<Written, StoreError> {
+        let written = self.line(operation, write).await?;
+        let is_told =
+            written == Written::Accepted && !self.faults.lock().unwrap().contains_key("announce");
+        if let (Some(announcer), true) = (self.announcer.get(), is_told) {
+            announcer.announce(Announced::Ended(*owner.id.digest()));
+        }
+        Ok(written)
     }
 
     async fn line<T>(
@@ -258,15 +281,15 @@ impl Store for Rigged {
         response: &StoredResponse,
         ttl: Duration,
     ) -> Result<Written, StoreError> {
-        self.line("complete", self.memory.complete(owner, response, ttl)).await
+        self.ending("complete", owner, self.memory.complete(owner, response, ttl)).await
     }
 
     async fn fail(&self, owner: &Owner, ttl: Duration) -> Result<Written, StoreError> {
-        self.line("fail", self.memory.fail(owner, ttl)).await
+        self.ending("fail", owner, self.memory.fail(owner, ttl)).await
     }
 
     async fn hold(&self, owner: &Owner) -> Result<Written, StoreError> {
-        self.line("hold", self.memory.hold(owner)).await
+        self.ending("hold", owner, self.memory.hold(owner)).await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<Written, StoreError> {
@@ -274,7 +297,7 @@ impl Store for Rigged {
     }
 
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
-        self.line("release", self.memory.release(owner)).await
+        self.ending("release", owner, self.memory.release(owner)).await
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -283,6 +306,10 @@ impl Store for Rigged {
 
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
         self.line("not_in_flight", self.memory.not_in_flight(ids)).await
+    }
+
+    fn announcements(&self) -> Option<Announcements> {
+        self.announcer.get().map(Announcer::announcements)
     }
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
@@ -294,6 +321,6 @@ impl Store for Rigged {
     }
 
     async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
-        self.line("resolve", self.memory.resolve(owner, resolution)).await
+        self.ending("resolve", owner, self.memory.resolve(owner, resolution)).await
     }
 }

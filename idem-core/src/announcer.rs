@@ -1,0 +1,92 @@
+//! Announcements of executions that have ended: from a store to the engines of its process.
+
+use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
+
+/// How far an engine may be behind before it loses announcements.
+const CAPACITY: usize = 1024;
+
+/// What a store announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// The execution of the record with this [digest](crate::RecordId::digest) has ended, in
+    /// whatever process: its record can be seen, or can be claimed.
+    Ended([u8; 32]),
+    /// Announcements may have been lost: any execution may have ended.
+    Lost,
+}
+
+/// Hands what a store learns from its server about ended executions to the engines of this process:
+/// for stores that implement [`Store::announcements`](crate::Store::announcements).
+///
+/// Clones are the same announcer.
+///
+/// ```
+/// use idem_core::{Announced, Announcer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let announcer = Announcer::new();
+/// let mut announcements = announcer.announcements();
+/// announcer.announce(Announced::Ended([7; 32]));
+/// assert_eq!(announcements.next().await, Announced::Ended([7; 32]));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Announcer(Sender<Announced>);
+
+impl Announcer {
+    /// An announcer to whom nobody listens yet.
+    pub fn new() -> Self {
+        Self(Sender::new(CAPACITY))
+    }
+
+    /// Tells everybody who listens. It waits for nobody: who is too far behind hears
+    /// [`Announced::Lost`] instead.
+    pub fn announce(&self, announced: Announced) {
+        // An error says that nobody listens.
+        let _ = self.0.send(announced);
+    }
+
+    /// What is announced from now on.
+    pub fn announcements(&self) -> Announcements {
+        Announcements(self.0.subscribe())
+    }
+}
+
+impl Default for Announcer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a store announces, from the moment on when it was asked for it.
+#[derive(Debug)]
+pub struct Announcements(Receiver<Announced>);
+
+impl Announcements {
+    /// Waits for the next announcement; forever when there is no store any more. It may be dropped
+    /// at any time and loses nothing.
+    pub async fn next(&mut self) -> Announced {
+        match self.0.recv().await {
+            Ok(announced) => announced,
+            Err(RecvError::Lagged(_)) => Announced::Lost,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_too_far_behind_learns_that_something_was_lost() {
+        let announcer = Announcer::new();
+        let mut announcements = announcer.announcements();
+        for _ in 0..=CAPACITY {
+            announcer.announce(Announced::Ended([1; 32]));
+        }
+        assert_eq!(announcements.next().await, Announced::Lost);
+        assert_eq!(announcements.next().await, Announced::Ended([1; 32]));
+    }
+}
