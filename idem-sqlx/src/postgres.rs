@@ -2,6 +2,7 @@
 
 mod builder;
 mod connections;
+mod courier;
 #[cfg(test)]
 mod plan;
 mod transaction;
@@ -10,8 +11,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
-    Begin, Begun, Claim, Fence, Held, Judged, OpenTransaction, Owner, RECORD_VERSION, Record,
-    RecordId, Resolution, Store, StoreError, StoredResponse, TransactionSettings, Written,
+    Announcements, Begin, Begun, Claim, Fence, Held, Judged, OpenTransaction, Owner,
+    RECORD_VERSION, Record, RecordId, Resolution, Store, StoreError, StoredResponse,
+    TransactionSettings, Written,
 };
 use sqlx::{
     PgPool, Postgres, SqlStr,
@@ -19,7 +21,7 @@ use sqlx::{
 };
 
 pub use self::builder::PostgresBuilder;
-use self::connections::Connections;
+use self::{connections::Connections, courier::Courier};
 use crate::{
     dialect::{Dialect, FREE, trusted},
     error::SetupError,
@@ -70,6 +72,8 @@ pub struct PostgresStore {
     renewals: Connections,
     /// Where handlers' transactions are begun.
     transactions: PgPool,
+    /// Tells and hears of endings, if it is to.
+    courier: Option<Courier>,
     claim: SqlStr,
     sweep: SqlStr,
     look: SqlStr,
@@ -121,10 +125,12 @@ impl PostgresStore {
         let schema = check_session(&main, timeout, &names).await?;
         let names = if names.schema().is_some() { names } else { names.found_in(schema) };
         let dialect = dialect(&names);
+        let courier = builder.listens.then(|| Courier::start(options.clone(), timeout, &names));
         Ok(Self {
             main,
             renewals: Connections::new(options, 1, timeout),
             transactions: builder.transactions(),
+            courier,
             claim: claim(&dialect),
             sweep: sweep(&dialect),
             look: trusted(dialect.look()),
@@ -165,6 +171,25 @@ impl PostgresStore {
         migrator.run(&pool).await.map_err(SetupError::Migrate)?;
         pool.close().await;
         Ok(())
+    }
+
+    /// Hands an ending on if it was written.
+    fn announced(
+        &self,
+        id: &RecordId,
+        written: Result<Written, StoreError>,
+    ) -> Result<Written, StoreError> {
+        if matches!(written, Ok(Written::Accepted)) {
+            self.announce(id);
+        }
+        written
+    }
+
+    /// Others may look at the record now.
+    fn announce(&self, id: &RecordId) {
+        if let Some(courier) = &self.courier {
+            courier.announce(id);
+        }
     }
 }
 
@@ -263,19 +288,19 @@ impl Store for PostgresStore {
         let lines = response.header_lines();
         let write = || self.statements.complete(owner, response, &lines, ttl);
         let look = || self.statements.ended(owner, COMPLETED);
-        settled(self.main.fetch(write), self.main.fetch(look)).await
+        self.announced(&owner.id, settled(self.main.fetch(write), self.main.fetch(look)).await)
     }
 
     async fn fail(&self, owner: &Owner, ttl: Duration) -> Result<Written, StoreError> {
         let write = || self.statements.fail(owner, ttl);
         let look = || self.statements.ended(owner, FAILED);
-        settled(self.main.fetch(write), self.main.fetch(look)).await
+        self.announced(&owner.id, settled(self.main.fetch(write), self.main.fetch(look)).await)
     }
 
     async fn hold(&self, owner: &Owner) -> Result<Written, StoreError> {
         let write = || self.statements.hold(owner);
         let look = || self.statements.ended(owner, HELD);
-        settled(self.main.fetch(write), self.main.fetch(look)).await
+        self.announced(&owner.id, settled(self.main.fetch(write), self.main.fetch(look)).await)
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<Written, StoreError> {
@@ -285,7 +310,7 @@ impl Store for PostgresStore {
 
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
         let hits = self.main.fetch(|| self.statements.release(owner)).await?;
-        Ok(Written::from_hit(!hits.is_empty()))
+        self.announced(&owner.id, Ok(Written::from_hit(!hits.is_empty())))
     }
 
     async fn begin(&self, begin: &Begin) -> Result<Begun, StoreError> {
@@ -309,6 +334,10 @@ impl Store for PostgresStore {
         self.main.fetch(|| self.statements.get(id)).await?.pop().map(record).transpose()
     }
 
+    fn announcements(&self) -> Option<Announcements> {
+        self.courier.as_ref().map(Courier::announcements)
+    }
+
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
         let query = || sqlx::query_as(self.sweep.clone()).bind(i64::from(limit));
         let hits: Vec<Hit> = self.main.fetch(query).await?;
@@ -323,7 +352,7 @@ impl Store for PostgresStore {
     async fn resolve(&self, owner: &Owner, resolution: &Resolution) -> Result<Written, StoreError> {
         let attempt = resolution.attempt_after(owner.attempt);
         let resolved = Owner { id: owner.id.clone(), attempt };
-        match resolution {
+        let written = match resolution {
             Resolution::Completed { response, ttl } => {
                 let lines = response.header_lines();
                 let write =
@@ -336,7 +365,8 @@ impl Store for PostgresStore {
                 let look = || self.statements.ended(&resolved, FAILED);
                 settled(self.main.fetch(write), self.main.fetch(look)).await
             }
-        }
+        };
+        self.announced(&owner.id, written)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "a check panics when the store is wrong")]
 
+pub mod announcing;
 pub mod claiming;
 pub mod expiry;
 pub mod fences;
@@ -156,6 +157,20 @@ macro_rules! conformance {
                 an_owner_ends_its_record_over_a_new_connection
                 a_reader_sees_every_state
                 a_dropped_operation_can_be_sent_again;
+        }
+    };
+}
+
+/// Tests a store that [announces endings](idem_core::Store::announcements): expands to one `#[test]`
+/// for each thing that it must get right besides [`conformance!`]. The argument is the same, and
+/// stores that its harness opens announce.
+#[macro_export]
+macro_rules! announcements {
+    ($harness:expr $(,)?) => {
+        $crate::__conformance_tests! { $harness;
+            announcing:
+                every_ending_is_announced_to_every_server
+                nothing_but_endings_is_announced;
         }
     };
 }

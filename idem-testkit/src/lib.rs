@@ -41,6 +41,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! [`announcements!`] tests a store that also announces what has ended.
+//!
 //! A store in a database opens a new pool in `open` and lets time pass by an `UPDATE` that moves
 //! every time back. [`PostgresServer`] gives each test an empty database to do so, [`RedisServer`] and
 //! [`RedisCluster`] a prefix for keys that nobody else has.
@@ -65,7 +67,7 @@ pub use crate::{
     redis::{RedisCluster, RedisServer},
 };
 
-/// What [`conformance!`] expands to. Not a public interface.
+/// What [`conformance!`] and [`announcements!`] expand to. Not a public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::conformance::*;

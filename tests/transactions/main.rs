@@ -18,6 +18,7 @@ mod concurrency;
 mod conflicts;
 mod derived_keys;
 mod disconnects;
+mod listening;
 mod misuse;
 mod not_final;
 mod observed;

@@ -1,10 +1,10 @@
-//! A wire between an engine and its server that can be cut at a commit, or at a record.
+//! A wire between an engine and its server that can be cut at a commit, at a record, or at a `LISTEN`.
 
 use std::{
     net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -52,6 +52,8 @@ struct Plan {
     /// The next fault, and whether nobody gets through from then on.
     next: std::sync::Mutex<Option<(At, Fault, bool)>>,
     faults: AtomicUsize,
+    /// Whether whoever begins to listen is cut off.
+    lets_nobody_listen: AtomicBool,
     is_up: watch::Sender<bool>,
     cut: Notify,
 }
@@ -64,6 +66,7 @@ impl Proxy {
         let plan = Arc::new(Plan {
             next: std::sync::Mutex::default(),
             faults: AtomicUsize::new(0),
+            lets_nobody_listen: AtomicBool::new(false),
             is_up: watch::Sender::new(true),
             cut: Notify::new(),
         });
@@ -101,6 +104,11 @@ impl Proxy {
 
     pub(crate) fn up(&self) {
         self.plan.is_up.send_replace(true);
+    }
+
+    /// Connections that are to receive notifications are cut.
+    pub(crate) fn let_nobody_listen(&self) {
+        self.plan.lets_nobody_listen.store(true, Ordering::Relaxed);
     }
 
     /// How many faults there were.
@@ -174,6 +182,13 @@ async fn ask(
             b'P' => prepares_record = message[head..].windows(11).any(|it| it == b"written AS "),
             b'E' => executes_record = prepares_record,
             _ => {}
+        }
+        if message[0] == b'Q'
+            && message[head..].starts_with(b"LISTEN")
+            && plan.lets_nobody_listen.load(Ordering::Relaxed)
+        {
+            plan.faults.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
         }
         let at = match message[0] {
             b'Q' if message[head..].starts_with(b"COMMIT") => Some(At::Commit),

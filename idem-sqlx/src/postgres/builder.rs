@@ -37,6 +37,7 @@ pub struct PostgresBuilder {
     pub(super) max_connections: u32,
     pub(super) statement_timeout: Duration,
     max_transactions: u32,
+    pub(super) listens: bool,
     /// The application's pool, if handlers' transactions are to be begun on it.
     pool: Option<PgPool>,
 }
@@ -47,6 +48,7 @@ impl PostgresBuilder {
             options,
             pool,
             max_transactions: 10,
+            listens: false,
             table: "idem".to_owned(),
             schema: None,
             max_connections: 10,
@@ -79,6 +81,40 @@ impl PostgresBuilder {
     /// pool takes that pool, and this setting means nothing. Default: 10.
     pub const fn max_transactions(mut self, number: u32) -> Self {
         self.max_transactions = number;
+        self
+    }
+
+    /// Has processes tell each other what has ended, by `NOTIFY`: duplicates that wait
+    /// (`on_conflict = "wait"`) for an execution in another process get its answer at once, and not
+    /// when they ask for it the next time. It takes one more connection, and does not replace the
+    /// polling: a notification that is lost, or a server that is reached through a pooler which hands
+    /// out a connection for each transaction, costs time and nothing else.
+    ///
+    /// A transaction that notifies holds a lock of the whole server while it commits. So no request
+    /// notifies, and no transaction of a handler does: what has ended is collected, and told by a
+    /// statement of its own afterwards, for all endings together, up to a hundred times in a second.
+    ///
+    /// Each process of a service that is to tell or to hear must be set so. Who may connect to the
+    /// database can listen, too; what is told is a digest of the record's id. Default: they do not.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = idem_testkit::PostgresServer::shared().fresh_database();
+    /// use std::time::Duration;
+    ///
+    /// use idem_core::Idem;
+    /// use idem_sqlx::PostgresStore;
+    ///
+    /// let store = PostgresStore::builder(url.parse()?).listen().connect().await?;
+    /// store.migrate().await?;
+    /// // What is told is not asked for, so that asking may be rare.
+    /// let idem = Idem::builder(store).poll_interval(Duration::from_secs(1)).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn listen(mut self) -> Self {
+        self.listens = true;
         self
     }
 
@@ -132,6 +168,7 @@ impl fmt::Debug for PostgresBuilder {
             .field("schema", &self.schema)
             .field("max_connections", &self.max_connections)
             .field("max_transactions", &self.max_transactions)
+            .field("listens", &self.listens)
             .field("statement_timeout", &self.statement_timeout)
             .finish_non_exhaustive()
     }

@@ -386,6 +386,15 @@ fn refused(error: sqlx::Error) -> Result<Ended, StoreError> {
     }
 }
 
+impl Drop for Ending {
+    /// However the transaction ended, its lock is free, and what there is to record is recorded.
+    fn drop(&mut self) {
+        if let Some((pending, _)) = &self.record {
+            self.store.announce(&pending.owner.id);
+        }
+    }
+}
+
 impl fmt::Debug for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ending").field("store", &self.store).finish_non_exhaustive()

@@ -10,6 +10,7 @@ mod damage;
 mod database;
 mod faults;
 mod isolation;
+mod listening;
 mod observability;
 mod operators;
 mod setup;
