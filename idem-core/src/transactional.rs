@@ -23,7 +23,7 @@ use crate::{
     record::{Owner, StoredResponse},
     response::{Captured, capture, is_final, mark_stored},
     running::Executing,
-    store::{Begin, Begun, Claimed, Recover},
+    store::{Begin, Begun, Claimed, Judged, Recover},
     transaction::{Ended, OpenTransaction, Recorded},
 };
 
@@ -72,13 +72,19 @@ impl Engine {
     {
         crash_point("idem::before-claim");
         let begin = |deadline| self.begin(&request, deadline);
-        let (executing, mut won) = match self.admit(&request, begin).await {
+        let (mut executing, mut won) = match self.admit(&request, begin).await {
             Ok(Admitted::Won(executing, won)) => (executing, won),
             Ok(Admitted::Refused(refused)) => return self.refuse(refused),
             Err(problem) => return problem.into(),
         };
+        let waits = request.endpoint.patience(&self.defaults).is_some();
         let mut runs_left = request.endpoint.retries.saturating_add(1);
         loop {
+            if runs_left == 0 {
+                // Not left to a drop: the client's retry is not to find it open.
+                drop(self.store.within(Call::RollBack, won.transaction.roll_back()).await);
+                return Problem::TransactionConflict.into();
+            }
             crash_point("idem::after-claim");
             runs_left -= 1;
             match self.run_in(won, &request, &executing, &mut execute).await {
@@ -89,12 +95,17 @@ impl Engine {
                 Ran::Conflict => {}
                 Ran::Superseded => runs_left = 0,
             }
-            won = match self.begin(&request, Instant::now() + self.store.timeout).await {
-                Ok(Verdict::Won { won, .. }) if runs_left > 0 => won,
-                Ok(Verdict::Won { won: Won { transaction, .. }, .. }) => {
-                    // Not left to a drop: the client's retry is not to find it open.
-                    drop(self.store.within(Call::RollBack, transaction.roll_back()).await);
-                    return Problem::TransactionConflict.into();
+            (executing, won) = match self.begin(&request, Instant::now() + self.store.timeout).await
+            {
+                Ok(Verdict::Won { won, .. }) => (executing, won),
+                // Another process has it meanwhile.
+                Ok(Verdict::Refused(Judged { claimed: Claimed::InFlight, .. })) if waits => {
+                    drop(executing);
+                    match self.admit(&request, begin).await {
+                        Ok(Admitted::Won(executing, won)) => (executing, won),
+                        Ok(Admitted::Refused(refused)) => return self.refuse(refused),
+                        Err(problem) => return problem.into(),
+                    }
                 }
                 Ok(Verdict::Refused(refused)) => {
                     if let Claimed::Completed(answer) = &refused.claimed {

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use axum::{Extension, Router, extract::State, http::StatusCode, routing::post};
+use axum::{
+    Extension, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
 use futures_util::future::join_all;
-use idem::{Idem, PostgresStore, Tx, idempotent};
+use idem::{Idem, PostgresStore, TransactionConflict, Tx, idempotent};
 use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
 use tokio::task::JoinHandle;
 
@@ -51,8 +57,30 @@ async fn transactional(
     run(&runs, &hold, &body).await
 }
 
+#[idempotent(scope = "global", on_conflict = "wait", wait = "5m", retries = 1)]
+async fn conflicting(
+    State(runs): State<Runs>,
+    Extension(hold): Extension<Hold>,
+    _: Tx<Postgres>,
+) -> Response {
+    let run = runs.count();
+    if run == 1 {
+        hold.here().await;
+        let mut conflict = StatusCode::SERVICE_UNAVAILABLE.into_response();
+        conflict.extensions_mut().insert(TransactionConflict);
+        return conflict;
+    }
+    // For longer than the pause after a conflict.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    format!("run {run}").into_response()
+}
+
 fn router_of(handler: &str, hold: &Hold) -> Router<Service<Postgres>> {
-    let endpoint = if handler == "leased" { post(leased) } else { post(transactional) };
+    let endpoint = match handler {
+        "leased" => post(leased),
+        "transactional" => post(transactional),
+        _ => post(conflicting),
+    };
     Router::new().route("/notes", endpoint).layer(Extension(hold.clone()))
 }
 
@@ -89,6 +117,24 @@ fn send(
 ) -> JoinHandle<Answer> {
     let (service, router) = (at.clone(), router.clone());
     tokio::spawn(async move { service.post(&router, "k", body).await })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_runs_again_after_a_conflict_waits_for_a_process_that_was_faster() {
+    for _ in 0..5 {
+        let (one, other) = processes().await;
+        let hold = Hold::new();
+        let router = router_of("conflicting", &hold);
+        let first = send(&one, &router, "");
+        hold.arrival().await;
+        let waiter = send(&other, &router, "");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        hold.release();
+        for answer in [first, waiter] {
+            let answer = patiently(answer).await.unwrap();
+            assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "run 2"));
+        }
+    }
 }
 
 /// Sends a request to one process, and more to the other while it runs; lets it end, and returns
