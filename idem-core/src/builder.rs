@@ -94,7 +94,8 @@ impl<D> Builder<D> {
     }
 
     /// How often the store is asked whether what requests wait for still runs in another process:
-    /// in one query for all of them. Default: 100 milliseconds.
+    /// in one query for all of them. A store that [announces](Store::announcements) what ends may be asked
+    /// less often. Default: 100 milliseconds.
     pub const fn poll_interval(mut self, interval: Duration) -> Self {
         self.defaults.poll_interval = interval;
         self

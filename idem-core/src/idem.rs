@@ -217,7 +217,7 @@ impl<D> Idem<D> {
     }
 
     /// Waits until every execution has ended and is recorded, or given up after the record deadline, and
-    /// stops the sweeper and the reconciler. Call it after
+    /// stops the sweeper, the reconciler, and listening to the store. Call it after
     /// the server has stopped accepting requests: executions whose clients are gone are still
     /// running then. Put a timeout around it if the process must end in time.
     pub async fn drain(&self) {
