@@ -259,6 +259,23 @@ async fn a_wait_says_how_it_ended_and_how_long_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_joins_a_wait_knows_how_old_the_execution_is() {
+    let server = server();
+    let other = neighbour(&server);
+    let first = tokio::spawn(server.send(call("/wait-briefly")));
+    for _ in 0..2 {
+        sleep(SECOND).await;
+        tokio::spawn(other.send(call("/wait-briefly")));
+    }
+    sleep(Duration::from_millis(2500)).await;
+    assert_eq!(server.store.arrived("claim"), 2, "the second one has not asked");
+    let waits: Vec<_> = events().into_iter().filter(|it| it.message == "waited").collect();
+    let ages: Vec<_> = waits.iter().map(|it| it.seconds("age")).collect();
+    assert_eq!(ages, [Some(3.0), Some(4.0)]);
+    first.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_that_ends_with_a_held_record_or_an_outage_says_so() {
     let server = server();
     let other = neighbour(&server);
