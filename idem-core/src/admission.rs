@@ -86,8 +86,8 @@ impl Engine {
             let gate = match self.running.enter(&request.id).await {
                 Entered::Gate(gate) => gate,
                 Entered::Executing(other, birth, _) if other != request.fingerprint => {
-                    let (claimed, age) = (Claimed::Mismatch, Some(birth.age()));
-                    return Ok(Admitted::Refused(Judged { claimed, age }));
+                    let age = Some(birth.age());
+                    return Ok(Admitted::Refused(Judged::new(Claimed::Mismatch, age)));
                 }
                 Entered::Executing(_, birth, waiting) => {
                     match patience.wait(waiting, request).await {
@@ -178,5 +178,5 @@ fn told<T>(news: Option<News>, birth: Option<Birth>) -> Admitted<T> {
         Some(News::Answered(answer)) => Claimed::Completed(answer),
         Some(News::MayClaim) | None => Claimed::InFlight,
     };
-    Admitted::Refused(Judged { claimed, age: birth.map(Birth::age) })
+    Admitted::Refused(Judged::new(claimed, birth.map(Birth::age)))
 }

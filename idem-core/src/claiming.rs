@@ -84,7 +84,7 @@ impl Engine {
             ttl: times.ttl.max(ABANDONED),
         };
         match self.claim(&claim, deadline).await {
-            Ok((Judged { claimed: Claimed::Won { fence, number, after }, age }, asked_at)) => {
+            Ok((Judged { claimed: Claimed::Won { fence, number, after }, age, .. }, asked_at)) => {
                 let won = Won { owner: claim.owner, fence, number, asked_at };
                 Ok(Verdict::Won { won, after, age: age.unwrap_or_default() })
             }
@@ -100,7 +100,7 @@ impl Engine {
 
     /// Answers a request that is not to run.
     pub(crate) fn refuse<B: From<Bytes>>(&self, refused: Judged) -> Answered<B> {
-        let Judged { claimed, age } = refused;
+        let Judged { claimed, age, .. } = refused;
         let outcome = Outcome::from(&claimed);
         let answer = match claimed {
             Claimed::Completed(stored) => replay(stored, &self.defaults),

@@ -247,7 +247,11 @@ impl Inner {
             Some(row) => match row.judge(claim, now)? {
                 Verdict::Decided(claimed) => {
                     let age = Some(now.saturating_sub(row.created_at));
-                    return Ok(Judged { claimed, age });
+                    let expires_in = match claimed {
+                        Claimed::Completed(_) => row.expires_at.map(|at| at.saturating_sub(now)),
+                        _ => None,
+                    };
+                    return Ok(Judged { claimed, age, expires_in });
                 }
                 Verdict::Free(Some(after)) => (row.number.saturating_add(1), after, row.created_at),
                 Verdict::Free(None) => (1, After::Nothing, now),
@@ -283,7 +287,7 @@ impl Inner {
         shard.rows.insert(digest, row);
         self.records.fetch_add(1, Ordering::Relaxed);
         let age = Some(now.saturating_sub(created_at));
-        Ok(Judged { claimed: Claimed::Won { fence, number, after }, age })
+        Ok(Judged::new(Claimed::Won { fence, number, after }, age))
     }
 
     /// Changes the row of a current owner in flight and moves its expiry along. An owner whose

@@ -166,7 +166,7 @@ impl Gate {
         let (told, birth) = (*lock(&slot.elsewhere))?;
         let age = birth.map(Birth::age);
         let still_waits = slot.answer.receiver_count() > 0;
-        (still_waits && told == fingerprint).then_some(Judged { claimed: Claimed::InFlight, age })
+        (still_waits && told == fingerprint).then_some(Judged::new(Claimed::InFlight, age))
     }
 
     /// Somebody else executes the record, which came to be then: lets the others through, and waits

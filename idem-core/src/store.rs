@@ -56,7 +56,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A won claim is in flight until its lease lapses. It expires after its ttl or its lease,
     /// whichever is longer, counted from now; a claim with [`Recover::Hold`] never expires.
     ///
-    /// Every verdict comes with the age of the record.
+    /// Every verdict comes with the age of the record, and that it is completed with its expiry.
     async fn claim(&self, claim: &Claim) -> Result<Judged, StoreError>;
 
     /// Completes a record. Accepted from the attempt that is current and in flight, also after its
@@ -295,6 +295,16 @@ pub struct Judged {
     /// takeovers, and starts anew when the record has expired or was deleted. `None` when there is
     /// no record to be seen, because it is in flight in a transaction.
     pub age: Option<Duration>,
+    /// In how long the record expires, by the store's clock and never more than that, if the verdict
+    /// is that it is [completed](Claimed::Completed) and the record expires at all.
+    pub expires_in: Option<Duration>,
+}
+
+impl Judged {
+    /// A verdict on a record of that age, without an expiry.
+    pub const fn new(claimed: Claimed, age: Option<Duration>) -> Self {
+        Self { claimed, age, expires_in: None }
+    }
 }
 
 /// A store's verdict on a claim.

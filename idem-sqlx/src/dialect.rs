@@ -44,6 +44,12 @@ impl Dialect {
         (self.since)("created_at")
     }
 
+    /// In how many milliseconds a row expires; null if it never does.
+    fn expires_in(&self) -> String {
+        let (never, since) = (self.never_expires, (self.since)("expires_at"));
+        format!("CASE WHEN {never} THEN NULL ELSE -({since}) END")
+    }
+
     /// When the row `r` came to be, that is about to be won.
     fn created_at(&self) -> String {
         let now = self.now;
@@ -81,11 +87,12 @@ impl Dialect {
     /// from where large values are.
     pub(crate) fn look(&self) -> String {
         let (table, verdict, age) = (&self.table, self.verdict(), self.age());
+        let expires_in = self.expires_in();
         format!(
             "SELECT verdict, version, fence, number, status,
                 CASE verdict WHEN 'completed' THEN headers END AS headers,
                 CASE verdict WHEN 'completed' THEN body END AS body,
-                takeover, {age} AS age
+                takeover, {age} AS age, {expires_in} AS expires_in
             FROM (SELECT r.*, {verdict} AS verdict FROM {table} AS r WHERE id = $1) AS judged"
         )
     }
@@ -97,6 +104,7 @@ impl Dialect {
     pub(crate) fn win(&self, condition: &str) -> String {
         let Self { now, never, table, fence, .. } = self;
         let (verdict, age, created_at) = (self.verdict(), self.age(), self.created_at());
+        let expires_in = self.expires_in();
         let lease = self.in_future("$8");
         let expiry = format!("CASE WHEN $7 THEN {never} ELSE {} END", self.in_future("$9"));
         format!(
@@ -124,7 +132,7 @@ impl Dialect {
                 body = NULL
             WHERE {verdict} IN {FREE}
             RETURNING 'won' AS verdict, version, fence, number, status, headers, body, takeover,
-                {age} AS age"
+                {age} AS age, {expires_in} AS expires_in"
         )
     }
 
@@ -135,7 +143,7 @@ impl Dialect {
         format!(
             "WITH locked AS MATERIALIZED ({locked})
             SELECT verdict, version, CASE verdict WHEN 'won' THEN {fence} ELSE 0 END AS fence,
-                number, status, headers, body, takeover, age
+                number, status, headers, body, takeover, age, expires_in
             FROM (
                 SELECT
                     CASE
@@ -148,7 +156,8 @@ impl Dialect {
                         AS number,
                     status, headers, body,
                     CASE judged.verdict WHEN 'lapsed' THEN true ELSE false END AS takeover,
-                    CASE judged.verdict WHEN 'expired' THEN NULL ELSE age END AS age
+                    CASE judged.verdict WHEN 'expired' THEN NULL ELSE age END AS age,
+                    expires_in
                 FROM locked LEFT JOIN ({look}) AS judged ON true
             ) AS decided"
         )

@@ -99,7 +99,7 @@ pub(crate) fn decided<DB: Database, C: Close<DB>>(
     let (drawn, executions) = (row.2, row.3);
     match (judged(row)?, transaction) {
         (
-            Some(Judged { claimed: Claimed::Won { fence, number, after }, age }),
+            Some(Judged { claimed: Claimed::Won { fence, number, after }, age, .. }),
             Some(transaction),
         ) => {
             let Begin { owner, fingerprint, .. } = begin.clone();

@@ -14,9 +14,19 @@ use uuid::Uuid;
 pub(crate) type Hit = (i32,);
 
 /// Verdict, version, fence, number, status, headers, body, whether it is a takeover, age in
-/// milliseconds.
-pub(crate) type ClaimRow =
-    (String, i16, i64, i32, Option<i16>, Option<Vec<u8>>, Option<Vec<u8>>, bool, Option<i64>);
+/// milliseconds, in how many milliseconds it expires.
+pub(crate) type ClaimRow = (
+    String,
+    i16,
+    i64,
+    i32,
+    Option<i16>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    bool,
+    Option<i64>,
+    Option<i64>,
+);
 
 /// Version, fingerprint, state, attempt, fence, number, status, headers, body.
 pub(crate) type RecordRow =
@@ -44,7 +54,7 @@ pub(crate) async fn settled(
 
 /// The engine's form of a verdict; `None` when the record may be won by writing it.
 pub(crate) fn judged(row: ClaimRow) -> Result<Option<Judged>, StoreError> {
-    let (verdict, version, fence, number, status, headers, body, takeover, age) = row;
+    let (verdict, version, fence, number, status, headers, body, takeover, age, expires_in) = row;
     let claimed = match verdict.as_str() {
         "won" => Claimed::Won {
             fence: Fence::new(fence),
@@ -63,12 +73,21 @@ pub(crate) fn judged(row: ClaimRow) -> Result<Option<Judged>, StoreError> {
         "version" => return Err(StoreError::UnknownVersion(version)),
         _ => return Err(StoreError::Damaged("the state is unknown")),
     };
-    Ok(Some(Judged { claimed, age: age.map(elapsed) }))
+    let expires_in = match claimed {
+        Claimed::Completed(_) => expires_in.map(remaining),
+        _ => None,
+    };
+    Ok(Some(Judged { claimed, age: age.map(elapsed), expires_in }))
 }
 
 /// A clock that was set back makes nothing younger than new.
 fn elapsed(milliseconds: i64) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
+}
+
+/// A millisecond less than the database says, which may have rounded up.
+fn remaining(milliseconds: i64) -> Duration {
+    elapsed(milliseconds.saturating_sub(1))
 }
 
 pub(crate) fn record(row: RecordRow) -> Result<Record, StoreError> {

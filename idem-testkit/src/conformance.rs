@@ -123,6 +123,7 @@ macro_rules! conformance {
                 a_failed_record_frees_its_key_after_its_ttl
                 expired_keys_need_no_sweep
                 an_ending_brings_its_own_ttl
+                only_the_verdict_that_it_is_completed_tells_when_a_record_expires
                 the_longest_ttl_is_a_ttl
                 a_sweep_deletes_only_what_has_expired
                 a_sweep_deletes_up_to_its_limit

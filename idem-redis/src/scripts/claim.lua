@@ -20,7 +20,8 @@ if not record.absent then
         end
         if record.state == 'completed' then
             touch()
-            return answer('completed', age,
+            local expires_in = record.expires_at and whole(record.expires_at - now) or ''
+            return answer('completed', age, expires_in,
                 unpack(redis.call('HMGET', KEYS[1], 'status', 'headers', 'body')))
         end
         if record.state == 'failed' and record.attempt == attempt then

@@ -58,7 +58,7 @@ pub(super) fn lock(dialect: &Dialect) -> SqlStr {
         "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($1) AS got, {mark})
         SELECT CASE WHEN got THEN 'won' ELSE 'in flight' END,
             {RECORD_VERSION}::smallint, CASE WHEN got THEN {fence} ELSE 0 END, 1,
-            NULL::smallint, NULL::bytea, NULL::bytea, false, NULL::bigint
+            NULL::smallint, NULL::bytea, NULL::bytea, false, NULL::bigint, NULL::bigint
         FROM locked"
     ))
 }

@@ -97,9 +97,12 @@ pub(crate) async fn assert_begins_after(
     let Begun::Won { transaction, .. } = begin().await else { panic!("it has lapsed") };
     End::Commit.of(transaction, "done").await.unwrap();
     harness.elapse(HOUR).await;
-    let Begun::Refused(Judged { claimed, age }) = begin().await else { panic!("it is done") };
+    let Begun::Refused(Judged { claimed, age, expires_in }) = begin().await else {
+        panic!("it is done")
+    };
     assert_eq!(claimed, Claimed::Completed(response("done")));
     assert!((HOUR * 3..HOUR * 4).contains(&age.unwrap()), "{age:?}");
+    assert!((TTL - HOUR * 2..TTL - HOUR).contains(&expires_in.unwrap()), "{expires_in:?}");
     harness.elapse(TTL).await;
     assert_won(1, After::Nothing, 0).await;
 }

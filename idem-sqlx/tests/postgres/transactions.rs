@@ -105,7 +105,7 @@ async fn who_begins_while_another_is_at_it_is_refused() {
     let (one, other) = (database.store().await, database.store().await);
     let transaction = begun(&one, "k").await;
     let refused = other.begin(&begin_of("k", None)).await.unwrap();
-    let unseen = Judged { claimed: Claimed::InFlight, age: None };
+    let unseen = Judged::new(Claimed::InFlight, None);
     assert!(matches!(&refused, Begun::Refused(it) if *it == unseen), "{refused:?}");
     begun(&other, "another").await.roll_back().await.unwrap();
     transaction.roll_back().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idem_core::{Claim, Claimed, State, Written};
+use idem_core::{Claim, Claimed, Resolution, State, Written};
 
 use super::subject::{
     LEASE, MARGIN, Situation, Subject, TTL, claim, completed, id, just_after, just_before,
@@ -69,6 +69,34 @@ pub async fn an_ending_brings_its_own_ttl(s: Subject) {
     assert_eq!(s.get(&done.owner.id).await, None);
     assert_eq!(s.get(&failed.owner.id).await, None);
     assert_eq!(s.sweep(10).await, 2);
+}
+
+/// Whoever keeps an answer elsewhere must know when the record is gone: never later than it is, and not
+/// much sooner.
+pub async fn only_the_verdict_that_it_is_completed_tells_when_a_record_expires(s: Subject) {
+    for situation in Situation::ALL {
+        let first = s.bring_about(situation, &format!("{situation:?}")).await;
+        let other = claim(&first.owner.id, "other");
+        assert_eq!(s.judge(&other).await.expires_in, None, "{situation:?}");
+        let retry = claim(&first.owner.id, "request");
+        if situation != Situation::Completed {
+            assert_eq!(s.judge(&retry).await.expires_in, None, "{situation:?}");
+            continue;
+        }
+        for passed in [Duration::ZERO, MARGIN, just_before(LEASE)] {
+            s.elapse(passed).await;
+        }
+        let passed = MARGIN + just_before(LEASE);
+        let expires_in = s.judge(&retry).await.expires_in.expect("it expires");
+        let left = TTL - passed;
+        assert!((left - MARGIN..left).contains(&expires_in), "{expires_in:?}, and not {left:?}");
+    }
+    let resolved = s.bring_about(Situation::Held, "resolved").await;
+    let resolution = Resolution::Completed { response: response("found out"), ttl: LEASE };
+    assert_eq!(s.resolve(&resolved.owner, &resolution).await, Written::Accepted);
+    let judged = s.judge(&claim(&resolved.owner.id, "request")).await;
+    let expires_in = judged.expires_in.expect("it expires");
+    assert!((LEASE - MARGIN..LEASE).contains(&expires_in), "{judged:?}");
 }
 
 /// What is kept for as long as an engine can ask for is no held record, and outlives all others.
