@@ -46,7 +46,7 @@ mod tx;
 pub use idem_core::{
     After, Announced, Announcements, Announcer, Attempt, AttemptId, Begin, Begun, Builder,
     CacheHealth, Claim, Claimed, ConfigError, DerivedKey, Ended, Fence, Fingerprint, Health, Held,
-    Idem, IdempotencyKey, Isolation, Judged, Keep, KeyError, KeyFormat, NoTransactions,
+    Idem, IdempotencyKey, Isolation, Judged, Keep, KeyError, KeyFormat, Migrating, NoTransactions,
     OpenTransaction, Outcome, Owner, Problem, ProblemContext, RECORD_VERSION, Reconciler, Record,
     RecordId, Recorded, Recover, Resolution, ResolveError, Scope, ScopeValue, ScopeWriter, State,
     Store, StoreError, StoredResponse, TransactionSettings, Written, async_trait,

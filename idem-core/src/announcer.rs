@@ -49,7 +49,7 @@ impl Announcer {
 
     /// What is announced from now on.
     pub fn announcements(&self) -> Announcements {
-        Announcements(self.0.subscribe())
+        Announcements { of_one: self.0.subscribe(), of_others: None }
     }
 }
 
@@ -61,17 +61,42 @@ impl Default for Announcer {
 
 /// What a store announces, from the moment on when it was asked for it.
 #[derive(Debug)]
-pub struct Announcements(Receiver<Announced>);
+pub struct Announcements {
+    of_one: Receiver<Announced>,
+    of_others: Option<Box<Announcements>>,
+}
 
 impl Announcements {
     /// Waits for the next announcement; forever when there is no store any more. It may be dropped
     /// at any time and loses nothing.
     pub async fn next(&mut self) -> Announced {
-        match self.0.recv().await {
-            Ok(announced) => announced,
-            Err(RecvError::Lagged(_)) => Announced::Lost,
-            Err(RecvError::Closed) => std::future::pending().await,
+        let of_others = async {
+            match &mut self.of_others {
+                Some(others) => Box::pin(others.next()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            announced = next_of(&mut self.of_one) => announced,
+            announced = of_others => announced,
         }
+    }
+
+    /// What either of two stores announces.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let others = match self.of_others {
+            Some(others) => others.and(other),
+            None => other,
+        };
+        Self { of_one: self.of_one, of_others: Some(Box::new(others)) }
+    }
+}
+
+async fn next_of(receiver: &mut Receiver<Announced>) -> Announced {
+    match receiver.recv().await {
+        Ok(announced) => announced,
+        Err(RecvError::Lagged(_)) => Announced::Lost,
+        Err(RecvError::Closed) => std::future::pending().await,
     }
 }
 

@@ -26,6 +26,7 @@ mod lease;
 mod listening;
 #[cfg(feature = "memory")]
 mod memory;
+mod migrating;
 mod observe;
 mod problem;
 mod record;
@@ -60,6 +61,7 @@ pub use crate::{
     held::{Outcome, Reconciler, ResolveError},
     idem::Idem,
     key::{IdempotencyKey, KeyError, KeyFormat, KeySource, MAX_KEY_LEN},
+    migrating::Migrating,
     problem::{Problem, ProblemContext},
     record::{
         AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,
