@@ -40,7 +40,8 @@ impl Migrating {
             // Its owner never came to record it in the old store, or it has expired there. Nobody
             // is told before those who see only the old store would be.
             Claimed::Completed(response) => {
-                let written = self.old.complete(&claim.owner, response, claim.ttl).await;
+                let ttl = new.expires_in.unwrap_or(claim.ttl);
+                let written = self.old.complete(&claim.owner, response, ttl).await;
                 if written.map_err(uncertain)? == Written::Stale {
                     new.claimed = Claimed::InFlight;
                 }
