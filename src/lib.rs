@@ -28,6 +28,8 @@
 //!   commit together (features `postgres`, `sqlite`).
 //! - A [`Store`] keeps the records: `PostgresStore` (feature `postgres`, the default),
 //!   `SqliteStore` (`sqlite`), `RedisStore` (`redis`), `MemoryStore` (`memory`), or your own.
+//! - [`Tiered`] reads completed records from a [`Cache`] in front of a store: `MemoryCache` (`memory`),
+//!   `RedisCache` (`redis`), or your own.
 //! - [`Held`] records wait for somebody to decide; a [`Reconciler`] does so by itself.
 //! - [`Problem`] is what a client is told instead of an answer.
 //! - Events with the target `idem`, and the feature `metrics`, tell operators what becomes of requests;
@@ -44,12 +46,13 @@ mod state;
 mod tx;
 
 pub use idem_core::{
-    After, Announced, Announcements, Announcer, Attempt, AttemptId, Begin, Begun, Builder,
-    CacheHealth, Claim, Claimed, ConfigError, DerivedKey, Ended, Fence, Fingerprint, Health, Held,
-    Idem, IdempotencyKey, Isolation, Judged, Keep, KeyError, KeyFormat, Migrating, NoTransactions,
-    OpenTransaction, Outcome, Owner, Problem, ProblemContext, RECORD_VERSION, Reconciler, Record,
-    RecordId, Recorded, Recover, Resolution, ResolveError, Scope, ScopeValue, ScopeWriter, State,
-    Store, StoreError, StoredResponse, TransactionSettings, Written, async_trait,
+    After, Announced, Announcements, Announcer, Attempt, AttemptId, Begin, Begun, Builder, Cache,
+    CacheError, CacheHealth, Claim, Claimed, ConfigError, DerivedKey, Ended, Fence, Fingerprint,
+    Found, Health, Held, Idem, IdempotencyKey, Isolation, Judged, Keep, KeyError, KeyFormat,
+    Migrating, NoTransactions, OpenTransaction, Outcome, Owner, Problem, ProblemContext,
+    RECORD_VERSION, Reconciler, Record, RecordId, Recorded, Recover, Resolution, ResolveError,
+    Scope, ScopeValue, ScopeWriter, State, Store, StoreError, StoredResponse, Tiered,
+    TransactionSettings, Written, async_trait,
 };
 /// Makes a type a [`Scope`](trait@Scope).
 ///
@@ -219,9 +222,12 @@ pub use idem_macros::Scope;
 pub use idem_macros::idempotent;
 
 #[cfg(feature = "memory")]
-pub use idem_core::MemoryStore;
+pub use idem_core::{MemoryCache, MemoryStore};
 #[cfg(feature = "redis")]
-pub use idem_redis::{NotReplicated, RedisBuilder, RedisStore, SetupError as RedisSetupError};
+pub use idem_redis::{
+    NotReplicated, RedisBuilder, RedisCache, RedisCacheBuilder, RedisStore,
+    SetupError as RedisSetupError,
+};
 #[cfg(feature = "postgres")]
 pub use idem_sqlx::{PostgresBuilder, PostgresStore};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

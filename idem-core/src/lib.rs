@@ -10,6 +10,7 @@ mod announcer;
 mod attempt;
 mod awaited;
 mod builder;
+mod cache;
 mod claiming;
 mod crash;
 mod derived_key;
@@ -27,6 +28,8 @@ mod listening;
 #[cfg(feature = "memory")]
 mod memory;
 mod migrating;
+#[cfg(feature = "memory")]
+mod memory_cache;
 mod observe;
 mod problem;
 mod record;
@@ -37,6 +40,7 @@ mod store;
 mod sync;
 #[cfg(test)]
 mod test_support;
+mod tiered;
 mod transaction;
 mod transactional;
 
@@ -46,12 +50,11 @@ pub use crate::crash::crash_point;
 /// For implementations of [`Store`] and [`Reconciler`].
 pub use async_trait::async_trait;
 
-#[cfg(feature = "memory")]
-pub use crate::memory::MemoryStore;
 pub use crate::{
     announcer::{Announced, Announcements, Announcer},
     attempt::Attempt,
     builder::{Builder, ConfigError},
+    cache::{Cache, CacheError, Found},
     derived_key::DerivedKey,
     endpoint::{BodyFingerprint, Endpoint, Keep, OnConflict, OnStoreError},
     engine::GuardedRequest,
@@ -72,5 +75,8 @@ pub use crate::{
         After, Begin, Begun, CacheHealth, Claim, Claimed, Health, Judged, NoTransactions, Recover,
         Resolution, Store, Written,
     },
+    tiered::Tiered,
     transaction::{Ended, Isolation, OpenTransaction, Recorded, TransactionSettings},
 };
+#[cfg(feature = "memory")]
+pub use crate::{memory::MemoryStore, memory_cache::MemoryCache};

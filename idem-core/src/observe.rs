@@ -12,7 +12,7 @@ use std::{fmt, time::Duration};
 use tracing::{Level, field::display};
 
 use self::meters::Timer;
-pub(crate) use self::meters::{InFlight, describe, swept};
+pub(crate) use self::meters::{InFlight, cache_is_up, describe, swept};
 use crate::{error::StoreError, problem::Problem, record::RecordId, store::Claimed};
 
 /// The operation of a request whose route has no template.
@@ -174,6 +174,42 @@ impl fmt::Display for KeyHash<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.digest()[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// What came of looking into the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    Hit,
+    Miss,
+    Failed,
+    /// It was not asked.
+    Skipped,
+}
+
+pub(crate) fn cache_read(looked: Looked) {
+    meters::cache_read(match looked {
+        Looked::Hit => "hit",
+        Looked::Miss => "miss",
+        Looked::Failed => "error",
+        Looked::Skipped => "skipped",
+    });
+}
+
+/// What became of an answer that was to be put into the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Done,
+    Failed,
+    /// It was not sent.
+    Skipped,
+}
+
+pub(crate) fn cache_write(kept: Kept) {
+    meters::cache_write(match kept {
+        Kept::Done => "kept",
+        Kept::Failed => "error",
+        Kept::Skipped => "skipped",
+    });
 }
 
 /// What the engine asks of a store.

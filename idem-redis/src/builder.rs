@@ -2,14 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{ConnectionInfo, IntoConnectionInfo, RedisResult};
+use redis::IntoConnectionInfo;
 
 use crate::{
     clock::Clocks,
     connections::{Connections, Replicas, patience},
     error::SetupError,
     keys::Keys,
-    link::{Link, Server},
+    link::{Link, Servers},
     store::{Lanes, RedisStore},
     survey::{OnEviction, survey},
 };
@@ -42,19 +42,13 @@ pub struct RedisBuilder {
     on_eviction: OnEviction,
 }
 
-enum Servers {
-    Single(RedisResult<ConnectionInfo>),
-    Cluster(RedisResult<Vec<ConnectionInfo>>),
-}
-
 impl RedisBuilder {
     pub(crate) fn single(server: impl IntoConnectionInfo) -> Self {
-        Self::new(Servers::Single(server.into_connection_info()))
+        Self::new(Servers::single(server))
     }
 
     pub(crate) fn cluster<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> Self {
-        let nodes = nodes.into_iter().map(IntoConnectionInfo::into_connection_info);
-        Self::new(Servers::Cluster(nodes.collect()))
+        Self::new(Servers::cluster(nodes))
     }
 
     fn new(servers: Servers) -> Self {
@@ -130,10 +124,7 @@ impl RedisBuilder {
         }
         let keys = Keys::new(self.prefix)?;
         let patience = patience(self.timeout);
-        let server = match self.servers {
-            Servers::Single(server) => Server::single(server?, patience),
-            Servers::Cluster(nodes) => Server::cluster(nodes?, patience),
-        }?;
+        let server = self.servers.server(patience)?;
         let first = Link::open(server.clone(), patience).await?;
         survey(first.connection(None).await?.connection, patience, self.on_eviction).await?;
 

@@ -19,7 +19,11 @@ pub(crate) struct Shard(u8);
 
 impl Shard {
     pub(crate) fn of(id: &RecordId) -> Self {
-        Self(id.digest()[0])
+        Self::of_digest(id.digest())
+    }
+
+    pub(crate) const fn of_digest(digest: &[u8; 32]) -> Self {
+        Self(digest[0])
     }
 
     pub(crate) fn all() -> impl Iterator<Item = Self> {

@@ -72,6 +72,7 @@
 //! cluster also `+cluster|slots +ping +asking`, and `+info` for the look at what the server evicts.
 
 mod builder;
+mod cache;
 mod clock;
 mod connections;
 mod error;
@@ -80,11 +81,13 @@ mod lane;
 mod link;
 mod reply;
 mod scripts;
+mod standing;
 mod store;
 mod survey;
 
 pub use crate::{
     builder::RedisBuilder,
+    cache::{RedisCache, RedisCacheBuilder},
     error::{NotReplicated, SetupError},
     store::RedisStore,
 };

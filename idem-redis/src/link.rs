@@ -6,7 +6,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisResult,
+    Value,
     aio::MultiplexedConnection,
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
@@ -18,6 +19,31 @@ use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 
 use crate::error::timed_out;
 
+/// Which servers somebody wants.
+pub(crate) enum Servers {
+    Single(RedisResult<ConnectionInfo>),
+    Cluster(RedisResult<Vec<ConnectionInfo>>),
+}
+
+impl Servers {
+    pub(crate) fn single(server: impl IntoConnectionInfo) -> Self {
+        Self::Single(server.into_connection_info())
+    }
+
+    pub(crate) fn cluster<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> Self {
+        let nodes = nodes.into_iter().map(IntoConnectionInfo::into_connection_info);
+        Self::Cluster(nodes.collect())
+    }
+
+    /// What is wrong with a URL is said now.
+    pub(crate) fn server(self, patience: Duration) -> RedisResult<Server> {
+        match self {
+            Self::Single(server) => Server::single(server?, patience),
+            Self::Cluster(nodes) => Server::cluster(nodes?, patience),
+        }
+    }
+}
+
 /// Where to connect to.
 #[derive(Clone)]
 pub(crate) enum Server {
@@ -26,7 +52,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    pub(crate) fn single(server: ConnectionInfo, patience: Duration) -> RedisResult<Self> {
+    fn single(server: ConnectionInfo, patience: Duration) -> RedisResult<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(patience));
@@ -34,7 +60,7 @@ impl Server {
     }
 
     /// The driver follows slots that moved a few times; all else is repeated by us.
-    pub(crate) fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> RedisResult<Self> {
+    fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> RedisResult<Self> {
         let client = ClusterClientBuilder::new(nodes)
             .connection_timeout(patience / 2)
             .response_timeout(patience)
@@ -156,6 +182,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn connect(server: &Server, patience: Duration) -> RedisResult<Connection> {
+pub(crate) async fn connect(server: &Server, patience: Duration) -> RedisResult<Connection> {
     timeout(patience, server.connect()).await.unwrap_or_else(|_| Err(timed_out()))
 }

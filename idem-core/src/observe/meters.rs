@@ -15,6 +15,9 @@ const WAIT_DURATION: &str = "idem_wait_duration_seconds";
 const STORE_DURATION: &str = "idem_store_duration_seconds";
 const STORE_ERRORS: &str = "idem_store_errors_total";
 const SWEPT_RECORDS: &str = "idem_swept_records_total";
+const CACHE_READS: &str = "idem_cache_reads_total";
+const CACHE_WRITES: &str = "idem_cache_writes_total";
+const CACHE_UP: &str = "idem_cache_up";
 
 /// Tells the recorder what there is.
 pub(crate) fn describe() {
@@ -28,6 +31,9 @@ pub(crate) fn describe() {
     describe_histogram!(STORE_DURATION, Unit::Seconds, "How long the store took to answer");
     describe_counter!(STORE_ERRORS, Unit::Count, "Calls of the store that failed");
     describe_counter!(SWEPT_RECORDS, Unit::Count, "Expired records that this process deleted");
+    describe_counter!(CACHE_READS, Unit::Count, "Requests, by what the cache had for them");
+    describe_counter!(CACHE_WRITES, Unit::Count, "Answers to be cached, by what became of them");
+    describe_gauge!(CACHE_UP, Unit::Count, "Whether the cache is asked");
 }
 
 pub(super) fn request(operation: &str, outcome: &'static str) {
@@ -40,6 +46,18 @@ pub(super) fn waited(operation: &str, waited: Duration) {
 
 pub(crate) fn swept(records: u64) {
     counter!(SWEPT_RECORDS).increment(records);
+}
+
+pub(super) fn cache_read(result: &'static str) {
+    counter!(CACHE_READS, "result" => result).increment(1);
+}
+
+pub(super) fn cache_write(result: &'static str) {
+    counter!(CACHE_WRITES, "result" => result).increment(1);
+}
+
+pub(crate) fn cache_is_up(is_up: bool) {
+    gauge!(CACHE_UP).set(f64::from(u8::from(is_up)));
 }
 
 /// Counts an execution for as long as it is there.

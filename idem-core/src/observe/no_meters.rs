@@ -12,6 +12,12 @@ pub(super) const fn waited(_operation: &str, _waited: Duration) {}
 
 pub(crate) const fn swept(_records: u64) {}
 
+pub(super) const fn cache_read(_result: &'static str) {}
+
+pub(super) const fn cache_write(_result: &'static str) {}
+
+pub(crate) const fn cache_is_up(_is_up: bool) {}
+
 pub(crate) struct InFlight;
 
 impl InFlight {

@@ -1,0 +1,98 @@
+//! A cache that does not work is not asked for a while.
+
+use std::{error::Error, sync::Mutex, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{observe, sync::lock};
+
+/// How many failures in a row it takes: a single one may be chance.
+const FAILURES: u32 = 3;
+
+/// How long a cache that does not work is left alone before it is probed again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    /// Nobody has asked yet.
+    #[default]
+    Untried,
+    Up {
+        /// In a row.
+        failures: u32,
+    },
+    Down {
+        probe_at: Instant,
+    },
+}
+
+/// Whether a cache is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Yes,
+    No,
+    /// No, but it is time to find out whether it works again.
+    Probe,
+}
+
+impl Breaker {
+    pub(super) fn ask(&self) -> Ask {
+        match &mut *lock(&self.0) {
+            State::Untried | State::Up { .. } => Ask::Yes,
+            State::Down { probe_at } if Instant::now() >= *probe_at => {
+                // Nobody else probes meanwhile. Who does may be cut off.
+                *probe_at = Instant::now() + PAUSE * 3;
+                Ask::Probe
+            }
+            State::Down { .. } => Ask::No,
+        }
+    }
+
+    /// The cache has answered a request. One that was asked before it was given up proves nothing.
+    pub(super) fn answered(&self) {
+        let mut state = lock(&self.0);
+        match &mut *state {
+            State::Untried => {
+                *state = State::Up { failures: 0 };
+                observe::cache_is_up(true);
+            }
+            State::Up { failures } => *failures = 0,
+            State::Down { .. } => {}
+        }
+    }
+
+    /// The cache works, as somebody who wanted to know has found out.
+    pub(super) fn works(&self) {
+        let mut state = lock(&self.0);
+        let was_down = matches!(*state, State::Down { .. });
+        *state = State::Up { failures: 0 };
+        observe::cache_is_up(true);
+        drop(state);
+        if was_down {
+            tracing::info!("the cache works again");
+        }
+    }
+
+    pub(super) fn failed(&self, error: &(dyn Error + 'static)) {
+        let mut state = lock(&self.0);
+        let failures = match *state {
+            State::Untried => 1,
+            State::Up { failures } => failures + 1,
+            State::Down { ref mut probe_at } => {
+                *probe_at = Instant::now() + PAUSE;
+                return;
+            }
+        };
+        if failures < FAILURES {
+            *state = State::Up { failures };
+            return;
+        }
+        *state = State::Down { probe_at: Instant::now() + PAUSE };
+        observe::cache_is_up(false);
+        drop(state);
+        tracing::warn!(error, "the cache does not work: everything is read from the store");
+    }
+}
