@@ -51,6 +51,15 @@ pub enum SetupError {
         /// Its journal mode.
         mode: String,
     },
+    /// The records' table is partitioned, and the store is not set so.
+    #[error("the records' table is partitioned; set the store to `partitioned`, too")]
+    IsPartitioned,
+    /// The records' table has records and is not partitioned, and the store is set so.
+    #[error(
+        "the records' table has records and is not partitioned; move them into partitions with \
+         `partition`, or do not set the store to `partitioned`"
+    )]
+    NotPartitioned,
     /// The tables cannot be made.
     #[error("the tables cannot be migrated")]
     Migrate(#[source] sqlx::migrate::MigrateError),

@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// One of the files in `migrations/`, written for the default names.
+#[derive(Clone, Copy)]
 pub(crate) struct File {
     pub(crate) version: i64,
     pub(crate) description: &'static str,

@@ -3,6 +3,7 @@
 mod builder;
 mod connections;
 mod courier;
+mod layout;
 #[cfg(test)]
 mod plan;
 mod transaction;
@@ -15,27 +16,17 @@ use idem_core::{
     RECORD_VERSION, Record, RecordId, Resolution, Store, StoreError, StoredResponse,
     TransactionSettings, Written,
 };
-use sqlx::{
-    PgPool, Postgres, SqlStr,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgPool, Postgres, SqlStr, postgres::PgConnectOptions};
 
 pub use self::builder::PostgresBuilder;
-use self::{connections::Connections, courier::Courier};
+use self::{connections::Connections, courier::Courier, layout::Layout};
 use crate::{
     dialect::{Dialect, FREE, trusted},
     error::SetupError,
-    migrate::{File, migrator},
-    names::{Names, quoted},
+    names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, held, judged, record, settled},
     sql::{Statements, others},
 };
-
-const FILES: &[File] = &[File {
-    version: 1,
-    description: "records",
-    sql: include_str!("../migrations/postgres/0001_records.sql"),
-}];
 
 /// Records in Postgres 13 or later.
 ///
@@ -85,6 +76,7 @@ pub struct PostgresStore {
     names: Names,
     statement_timeout: Duration,
     options: PgConnectOptions,
+    layout: Layout,
 }
 
 impl PostgresStore {
@@ -142,6 +134,7 @@ impl PostgresStore {
             names,
             statement_timeout: timeout,
             options: builder.options.clone(),
+            layout: builder.layout,
         })
     }
 
@@ -150,27 +143,29 @@ impl PostgresStore {
     /// migrations. A schema that was chosen and is not there is created.
     ///
     /// An application that runs its own migrations takes over the files in this crate's
-    /// `migrations/postgres` instead, and does not call this.
+    /// `migrations/postgres` instead, and does not call this. If the store is
+    /// [`partitioned`](PostgresBuilder::partitioned), those in `migrations/postgres-partitioned` follow.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Connect`] or [`SetupError::Migrate`]; [`SetupError::IsPartitioned`] or
+    /// [`SetupError::NotPartitioned`] if the table has the other layout than the store is set to.
+    pub async fn migrate(&self) -> Result<(), SetupError> {
+        layout::migrate(self).await
+    }
+
+    /// Brings the tables up to date, and moves all records into the 16 partitions of a
+    /// [`partitioned`](PostgresBuilder::partitioned) table, if they are in a plain one. It is one
+    /// transaction, and nobody can use the table meanwhile: requests are refused, and an execution
+    /// whose lease lapses before the end can be taken over. So do it when little is going on, or
+    /// delete what has expired before. Privileges that were granted on the table are not granted on
+    /// the new one.
     ///
     /// # Errors
     ///
     /// [`SetupError::Connect`] or [`SetupError::Migrate`].
-    pub async fn migrate(&self) -> Result<(), SetupError> {
-        // Waiting for another server's migrations, or for an index, may take long.
-        let options = self.options.clone().options([("statement_timeout", "0")]);
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.statement_timeout);
-        let pool = pool.connect_with(options).await?;
-        let mut migrator = migrator(FILES, &self.names);
-        if let Some(schema) = self.names.schema() {
-            // `CREATE SCHEMA IF NOT EXISTS` needs the right to create it although it is there.
-            let exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
-            if !sqlx::query_scalar(exists).bind(schema).fetch_one(&pool).await? {
-                migrator.create_schema(quoted(schema));
-            }
-        }
-        migrator.run(&pool).await.map_err(SetupError::Migrate)?;
-        pool.close().await;
-        Ok(())
+    pub async fn partition(&self) -> Result<(), SetupError> {
+        layout::partition(self).await
     }
 
     /// Hands an ending on if it was written.

@@ -45,13 +45,13 @@ impl From<Recorded<'_>> for Answer {
 /// The statements that are the same in both databases, with their parameters bound.
 #[derive(Debug)]
 pub(crate) struct Statements<DB> {
-    complete: SqlStr,
+    pub(crate) complete: SqlStr,
     fail: SqlStr,
     hold: SqlStr,
     ended: SqlStr,
     renew: SqlStr,
     release: SqlStr,
-    get: SqlStr,
+    pub(crate) get: SqlStr,
     pub(crate) held: SqlStr,
     resolve_completed: SqlStr,
     resolve_failed: SqlStr,

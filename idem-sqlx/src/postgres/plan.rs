@@ -1,6 +1,6 @@
 //! How the server executes our statements: what only their plans can tell.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -9,10 +9,15 @@ use idem_core::{
     Store, StoredResponse, Written,
 };
 use idem_testkit::PostgresServer;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, SqlStr};
 
 use super::PostgresStore;
-use crate::{dialect::trusted, sql::Statements};
+use crate::{
+    dialect::trusted,
+    sql::{Query, Statements},
+};
+
+const TTL: Duration = Duration::from_hours(1);
 
 fn claim() -> Claim {
     let name = HeaderName::from_static("idempotency-key");
@@ -23,65 +28,124 @@ fn claim() -> Claim {
         fingerprint: FingerprintBuilder::new(&Method::POST, "/").none(),
         recover: Recover::Retry,
         lease: Duration::from_secs(30),
-        ttl: Duration::from_hours(1),
+        ttl: TTL,
     }
 }
 
-/// Executes a claim and returns the server's account of it.
-async fn explain(store: &PostgresStore, claim: &Claim) -> String {
-    let sql = format!("EXPLAIN (ANALYZE, WAL, BUFFERS OFF) {}", store.claim.as_str());
-    let query = Statements::claim(&trusted(sql), claim);
-    let lines: Vec<(String,)> = store.main.fetch_once(query).await.unwrap();
+/// An empty table of either layout.
+async fn stores() -> [PostgresStore; 2] {
+    let server = PostgresServer::shared();
+    let builder = || PostgresStore::builder(server.fresh_database().parse().unwrap());
+    let stores =
+        [builder().connect().await.unwrap(), builder().partitioned().connect().await.unwrap()];
+    for store in &stores {
+        store.migrate().await.unwrap();
+    }
+    stores
+}
+
+/// The server's account of a statement that it has executed.
+async fn executed<'q>(
+    store: &PostgresStore,
+    sql: &SqlStr,
+    bind: impl FnOnce(&SqlStr) -> Query<'q, Postgres, (String,)>,
+) -> String {
+    let sql = trusted(format!("EXPLAIN (ANALYZE, WAL, BUFFERS OFF) {}", sql.as_str()));
+    let lines: Vec<(String,)> = store.main.fetch_once(bind(&sql)).await.unwrap();
     lines.into_iter().map(|(line,)| line + "\n").collect()
 }
 
-/// The server's plan for a listing of held records.
-async fn explain_held(store: &PostgresStore) -> String {
-    let sql = format!("EXPLAIN {}", store.statements.held.as_str());
-    let query = sqlx::query_as(trusted(sql)).bind(i64::MIN).bind(100_i64);
-    let lines: Vec<(String,)> = store.main.fetch_once(query).await.unwrap();
-    lines.into_iter().map(|(line,)| line + "\n").collect()
+async fn claimed(store: &PostgresStore, claim: &Claim) -> String {
+    executed(store, &store.claim, |sql| Statements::claim(sql, claim)).await
+}
+
+fn response() -> StoredResponse {
+    StoredResponse {
+        status: StatusCode::OK,
+        headers: Vec::new(),
+        body: Some(Bytes::from_static(b"done")),
+    }
+}
+
+/// The partitions that a plan looks into.
+fn partitions(plan: &str) -> HashSet<&str> {
+    let words = plan.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let named = words.filter_map(|word| word.strip_prefix("idem_p")?.split('_').next());
+    named.filter(|it| it.parse::<u32>().is_ok()).collect()
 }
 
 #[tokio::test]
 async fn a_replay_writes_no_wal_and_locks_no_row() {
-    let url = PostgresServer::shared().fresh_database();
-    let store = PostgresStore::connect(&url).await.unwrap();
-    store.migrate().await.unwrap();
+    for store in stores().await {
+        let first = claim();
+        let won = claimed(&store, &first).await;
+        assert!(won.contains("WAL: records="), "a claim that is won writes:\n{won}");
 
-    let first = claim();
-    let won = explain(&store, &first).await;
-    assert!(won.contains("WAL: records="), "a claim that is won writes:\n{won}");
+        let written = store.complete(&first.owner, &response(), TTL).await.unwrap();
+        assert_eq!(written, Written::Accepted);
+        // The first look at a page may tidy it up, which is logged.
+        store.claim(&claim()).await.unwrap();
 
-    let response = StoredResponse {
-        status: StatusCode::OK,
-        headers: Vec::new(),
-        body: Some(Bytes::from_static(b"done")),
-    };
-    let written = store.complete(&first.owner, &response, Duration::from_hours(1)).await.unwrap();
-    assert_eq!(written, Written::Accepted);
-    // The first look at a page may tidy it up, which is logged.
-    store.claim(&claim()).await.unwrap();
-
-    let replay = explain(&store, &claim()).await;
-    assert!(replay.contains("Insert on idem"), "it is the whole statement:\n{replay}");
-    assert!(!replay.contains("WAL"), "{replay}");
-    assert!(!replay.contains("LockRows"), "{replay}");
+        let replay = claimed(&store, &claim()).await;
+        assert!(replay.contains("Insert on idem"), "it is the whole statement:\n{replay}");
+        assert!(!replay.contains("WAL"), "{replay}");
+        assert!(!replay.contains("LockRows"), "{replay}");
+    }
 }
 
 #[tokio::test]
-async fn held_records_are_found_by_an_index() {
-    let url = PostgresServer::shared().fresh_database();
-    let store = PostgresStore::connect(&url).await.unwrap();
-    store.migrate().await.unwrap();
-    let completed = "INSERT INTO idem
-        SELECT sha256(i::text::bytea), 'POST /', 'global', i::text, 1, '', 2, false,
-            gen_random_uuid(), i, 1, false, now(), now(), now() + interval '1 day', 200, '', 'done'
-        FROM generate_series(1, 20000) AS i";
-    let pool = PgPool::connect(&url).await.unwrap();
-    sqlx::raw_sql(completed).execute(&pool).await.unwrap();
-    sqlx::raw_sql("ANALYZE idem").execute(&pool).await.unwrap();
-    let plan = explain_held(&store).await;
-    assert!(plan.contains("idem_expires_at"), "{plan}");
-    assert!(!plan.contains("Seq Scan"), "{plan}");
+async fn statements_about_a_record_look_into_one_partition() {
+    let [_, store] = stores().await;
+    let first = claim();
+    let won = claimed(&store, &first).await;
+    assert_eq!(partitions(&won).len(), 1, "{won}");
+
+    let claim = claim();
+    let looked = executed(&store, &store.look, |sql| {
+        let fingerprint = claim.fingerprint.as_bytes();
+        let query = sqlx::query_as(sql.clone()).bind(&claim.owner.id.digest()[..]);
+        query.bind(claim.owner.attempt.as_uuid()).bind(&fingerprint[..])
+    });
+    let looked = looked.await;
+    assert_eq!(partitions(&looked), partitions(&won), "{looked}");
+
+    let id = &first.owner.id.digest()[..];
+    let read = executed(&store, &store.statements.get, |sql| sqlx::query_as(sql.clone()).bind(id));
+    let read = read.await;
+    assert_eq!(partitions(&read), partitions(&won), "{read}");
+
+    let response = response();
+    let lines = response.header_lines();
+    let ended = executed(&store, &store.statements.complete, |sql| {
+        let query = sqlx::query_as(sql.clone()).bind(id).bind(first.owner.attempt.as_uuid());
+        query.bind(200_i16).bind(&lines[..]).bind(response.body.as_deref()).bind(1_000_i64)
+    });
+    let ended = ended.await;
+    assert_eq!(partitions(&ended), partitions(&won), "{ended}");
+}
+
+#[tokio::test]
+async fn held_and_expired_records_are_found_by_an_index() {
+    for store in stores().await {
+        let pool = PgPool::connect_with(store.options.clone()).await.unwrap();
+        let completed = "INSERT INTO idem
+            SELECT sha256(i::text::bytea), 'POST /', 'global', i::text, 1, '', 2, false,
+                gen_random_uuid(), i, 1, false, now(), now(),
+                now() + (i - 1000) * interval '1 minute', 200, '', 'done'
+            FROM generate_series(1, 50000) AS i";
+        sqlx::raw_sql(completed).execute(&pool).await.unwrap();
+        sqlx::raw_sql("ANALYZE idem").execute(&pool).await.unwrap();
+
+        let held = executed(&store, &store.statements.held, |sql| {
+            sqlx::query_as(sql.clone()).bind(i64::MIN).bind(100_i64)
+        });
+        let sweep = executed(&store, &store.sweep, |sql| sqlx::query_as(sql.clone()).bind(500_i64));
+        for plan in [held.await, sweep.await] {
+            assert!(plan.contains("expires_at"), "{plan}");
+            assert!(!plan.contains("Seq Scan"), "{plan}");
+        }
+        let left: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM idem").fetch_one(&pool).await.unwrap();
+        assert_eq!(left, 49_500);
+    }
 }

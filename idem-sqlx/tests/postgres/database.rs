@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use idem_core::{RecordId, Store};
-use idem_sqlx::PostgresStore;
+use idem_sqlx::{PostgresBuilder, PostgresStore};
 use idem_testkit::{Harness, PostgresServer, async_trait};
 use sqlx::PgPool;
 
@@ -11,6 +11,13 @@ use sqlx::PgPool;
 pub(crate) struct Database {
     pub(crate) url: String,
     pub(crate) outside: PgPool,
+    layout: Layout,
+}
+
+#[derive(Clone, Copy)]
+enum Layout {
+    Plain,
+    Partitioned,
 }
 
 impl Database {
@@ -18,25 +25,43 @@ impl Database {
         Self::on(PostgresServer::shared()).await
     }
 
+    /// Whose records are in partitions.
+    pub(crate) async fn partitioned() -> Self {
+        Self::made(PostgresServer::shared(), Layout::Partitioned).await
+    }
+
     pub(crate) async fn on(server: &PostgresServer) -> Self {
+        Self::made(server, Layout::Plain).await
+    }
+
+    pub(crate) async fn partitioned_on(server: &PostgresServer) -> Self {
+        Self::made(server, Layout::Partitioned).await
+    }
+
+    async fn made(server: &PostgresServer, layout: Layout) -> Self {
         let url = server.fresh_database();
         let outside = PgPool::connect(&url).await.unwrap();
-        let database = Self { url, outside };
+        let database = Self { url, outside, layout };
         database.store().await.migrate().await.unwrap();
         database
     }
 
+    fn builder(&self) -> PostgresBuilder {
+        let builder = PostgresStore::builder(self.url.parse().unwrap());
+        match self.layout {
+            Layout::Plain => builder,
+            Layout::Partitioned => builder.partitioned(),
+        }
+    }
+
     pub(crate) async fn store(&self) -> PostgresStore {
-        PostgresStore::connect(&self.url).await.unwrap()
+        self.builder().connect().await.unwrap()
     }
 
     /// A store that gives up after a second.
     pub(crate) async fn impatient_store(&self) -> PostgresStore {
-        PostgresStore::builder(self.url.parse().unwrap())
-            .statement_timeout(Duration::from_secs(1))
-            .connect()
-            .await
-            .unwrap()
+        let builder = self.builder().statement_timeout(Duration::from_secs(1));
+        builder.connect().await.unwrap()
     }
 
     pub(crate) async fn execute(&self, sql: &'static str) {

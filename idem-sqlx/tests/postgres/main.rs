@@ -13,10 +13,15 @@ mod isolation;
 mod listening;
 mod observability;
 mod operators;
+mod partitions;
 mod setup;
 mod statements;
 mod transactions;
 
 mod conformance {
     idem_testkit::conformance!(crate::database::Database::fresh().await);
+}
+
+mod conformance_in_partitions {
+    idem_testkit::conformance!(crate::database::Database::partitioned().await);
 }
