@@ -33,6 +33,12 @@ pub enum SetupError {
          pooler that drops startup options"
     )]
     StartupOptions,
+    /// The server, or the session on it, only reads.
+    #[error(
+        "the server only reads: it is a standby, or `default_transaction_read_only` is on; connect to \
+         the server that writes"
+    )]
+    ReadOnly,
     /// No schema of the search path exists.
     #[error("the `search_path` names no schema that exists; choose one with `schema`")]
     NoSchema,

@@ -6,6 +6,7 @@ mod courier;
 mod layout;
 #[cfg(test)]
 mod plan;
+mod primary;
 mod transaction;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -19,7 +20,7 @@ use idem_core::{
 use sqlx::{PgPool, Postgres, SqlStr, postgres::PgConnectOptions};
 
 pub use self::builder::PostgresBuilder;
-use self::{connections::Connections, courier::Courier, layout::Layout};
+use self::{connections::Connections, courier::Courier, layout::Layout, primary::only_there};
 use crate::{
     dialect::{Dialect, FREE, trusted},
     error::SetupError,
@@ -39,6 +40,12 @@ use crate::{
 /// are sent again, which none of them minds.
 ///
 /// TLS comes from `sqlx`: enable one of its features `tls-…` in the application.
+///
+/// Only the server that writes is asked. One that only reads, like a standby, is refused by
+/// [`connect`](PostgresBuilder::connect), and a connection to one that came to only read, or that a
+/// name or a proxy led to such a one after a failover, is closed and replaced: no request is
+/// answered by what a standby has. Where several servers are behind one name, let it be that of the
+/// one that writes.
 ///
 /// Connect to the server itself: poolers that hand out a connection for each transaction tend to
 /// drop the settings that a session starts with, and [`connect`](PostgresBuilder::connect) refuses
@@ -125,12 +132,14 @@ impl PostgresStore {
             courier,
             claim: claim(&dialect),
             sweep: sweep(&dialect),
-            look: trusted(dialect.look()),
+            look: only_there(&dialect, &dialect.look()),
             decide: transaction::decide(&dialect),
             lock: transaction::lock(&dialect),
             record: transaction::record(&dialect),
-            in_flight: dialect.in_flight("id = ANY ($1)"),
-            statements: Arc::new(Statements::new(&dialect)),
+            in_flight: only_there(&dialect, dialect.in_flight("id = ANY ($1)").as_str()),
+            statements: Arc::new(
+                Statements::new(&dialect).reading_by(|sql| only_there(&dialect, sql.as_str())),
+            ),
             names,
             statement_timeout: timeout,
             options: builder.options.clone(),
@@ -188,25 +197,28 @@ impl PostgresStore {
     }
 }
 
-/// Makes sure that our settings are in force, and returns the schema in which our table is or would
+/// Makes sure that the server writes and our settings are in force, and returns the schema in which our table is or would
 /// be made.
 async fn check_session(
     main: &Connections,
     timeout: Duration,
     names: &Names,
 ) -> Result<String, SetupError> {
-    let session = "SELECT setting, coalesce((SELECT nspname FROM pg_class
-            JOIN pg_namespace ON pg_namespace.oid = relnamespace
-            WHERE pg_class.oid = to_regclass($1)), current_schema())::text
+    let session = "SELECT setting, current_setting('transaction_read_only')::boolean,
+            coalesce((SELECT nspname FROM pg_class
+                JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE pg_class.oid = to_regclass($1)), current_schema())::text
         FROM pg_settings WHERE name = 'statement_timeout'";
     let table = names.quoted("");
     let query = sqlx::query_as(session).bind(&table);
-    let rows: Vec<(String, Option<String>)> = tokio::time::timeout(timeout, main.fetch_once(query))
-        .await
-        .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    let rows: Vec<(String, bool, Option<String>)> =
+        tokio::time::timeout(timeout, main.fetch_once(query))
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
     let expected = timeout.as_millis().to_string();
-    match rows.into_iter().find(|(setting, _)| *setting == expected) {
-        Some((_, schema)) => schema.ok_or(SetupError::NoSchema),
+    match rows.into_iter().find(|(setting, ..)| *setting == expected) {
+        Some((_, true, _)) => Err(SetupError::ReadOnly),
+        Some((_, false, schema)) => schema.ok_or(SetupError::NoSchema),
         None => Err(SetupError::StartupOptions),
     }
 }

@@ -127,6 +127,13 @@ where
         }
     }
 
+    /// The same, with those that only read as a database wants them.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn reading_by(self, reading: impl Fn(SqlStr) -> SqlStr) -> Self {
+        let [ended, get, held] = [self.ended, self.get, self.held].map(reading);
+        Self { ended, get, held, ..self }
+    }
+
     /// Binds a claim to the parameters of [`Dialect::look`] and [`Dialect::win`].
     pub(crate) fn claim<'q, T>(sql: &SqlStr, claim: &'q Claim) -> Query<'q, DB, T>
     where

@@ -76,7 +76,23 @@ impl PostgresServer {
              programs (initdb, postgres, pg_isready, psql). On Debian and Ubuntu: \
              apt-get install postgresql",
         );
-        let mut supervisor = Supervisor::start(&SCRIPT, &programs);
+        let supervisor = Supervisor::start(&SCRIPT, &programs);
+        Self::started(supervisor, programs)
+    }
+
+    /// Starts a standby of this server: a copy of all its databases, which follows what happens here
+    /// and only reads, until it is [promoted](Self::promote).
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made or does not start.
+    pub fn standby(&self) -> Self {
+        let port = self.port.to_string();
+        let supervisor = Supervisor::start_with(&SCRIPT, &self.programs, &[&port]);
+        Self::started(supervisor, self.programs.clone())
+    }
+
+    fn started(mut supervisor: Supervisor, programs: PathBuf) -> Self {
         // Somebody else may take the port before the server does.
         let port = (0..5)
             .map(|_| free_port())
@@ -107,14 +123,43 @@ impl PostgresServer {
     /// When the server refuses.
     pub fn fresh_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.psql(&format!("CREATE DATABASE {name}"));
+        self.url_of(&name)
+    }
+
+    /// Makes a standby a server of its own, which writes. Connections to it stay open.
+    ///
+    /// # Panics
+    ///
+    /// When it is none, or refuses.
+    pub fn promote(&self) {
+        self.psql("SELECT pg_promote()");
+    }
+
+    fn psql(&self, sql: &str) {
         let psql = Command::new(self.programs.join("psql"))
-            .args(["--no-psqlrc", "--quiet", "--command"])
-            .arg(format!("CREATE DATABASE {name}"))
+            .args(["--no-psqlrc", "--quiet", "--output=/dev/null", "--command", sql])
             .arg(self.url())
             .output()
             .expect("psql runs");
-        assert!(psql.status.success(), "no database: {}", String::from_utf8_lossy(&psql.stderr));
-        self.url_of(&name)
+        assert!(psql.status.success(), "{sql}: {}", String::from_utf8_lossy(&psql.stderr));
+    }
+
+    /// Where a database of this name is on this server, for one that was created on its primary.
+    ///
+    /// ```
+    /// # use idem_testkit::PostgresServer;
+    /// # let (primary, standby) = (PostgresServer::shared(), PostgresServer::shared());
+    /// let url = primary.fresh_database();
+    /// let same_on_standby = standby.url_beside(&url);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the URL names no database.
+    pub fn url_beside(&self, url: &str) -> String {
+        let (_, database) = url.rsplit_once('/').expect("the URL of a database");
+        self.url_of(database)
     }
 
     /// Stops the server as a crash would: connections break and nothing is flushed. What was

@@ -1,10 +1,11 @@
 # Runs a Postgres server for as long as standard input is open. The test process holds the other end,
 # so however it ends, the server and its files go with it.
 #
-# Arguments: the directory of the server's programs.
+# Arguments: the directory of the server's programs, and, for a standby, the port of its primary.
 # Commands, a line each: start PORT, stop, pause, resume. Each is answered by "ok" or "failed".
 
 bin=$1
+primary=$2
 dir=$(mktemp -d /tmp/idem-postgres.XXXXXX) || exit
 server=
 
@@ -50,8 +51,11 @@ trap 'stop; rm -rf "$dir"' EXIT
 trap exit INT TERM HUP
 
 cd "$dir" || exit
-"$bin/initdb" -D data -A trust -U postgres -E UTF8 --no-locale --no-sync >log 2>&1 ||
-    { cat log >&2; exit 1; }
+if [ -n "$primary" ]; then
+    "$bin/pg_basebackup" -D data -h 127.0.0.1 -p "$primary" -U postgres -R -c fast --no-sync
+else
+    "$bin/initdb" -D data -A trust -U postgres -E UTF8 --no-locale --no-sync
+fi >log 2>&1 || { cat log >&2; exit 1; }
 echo "$dir"
 
 while read -r command port; do

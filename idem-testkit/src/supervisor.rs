@@ -32,6 +32,11 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn start(script: &Script, programs: &Path) -> Self {
+        Self::start_with(script, programs, &[])
+    }
+
+    /// Starts the script with further arguments.
+    pub(crate) fn start_with(script: &Script, programs: &Path, arguments: &[&str]) -> Self {
         let mut command = match script.instead_of_root.filter(|_| is_root()) {
             Some(user) => {
                 let mut runuser = Command::new("runuser");
@@ -43,6 +48,7 @@ impl Supervisor {
         let mut process = command
             .args(["-c", script.text, script.name])
             .arg(programs)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -25,9 +25,9 @@ impl Connections {
         Self(pool.connect_lazy_with(options))
     }
 
-    /// Runs a statement and fetches all its rows. When the connection turns out to be broken, the
-    /// statement is sent again on another one, because it may be an old connection to a server that
-    /// was restarted since: so the statement must be one that may run twice.
+    /// Runs a statement and fetches all its rows. When the connection turns out to be broken, or to
+    /// only read, the statement is sent again on another one, because it may be an old connection to a
+    /// server that was restarted or replaced since: so the statement must be one that may run twice.
     pub(super) async fn fetch<'q, T>(
         &self,
         query: impl Fn() -> Query<'q, Postgres, T>,
@@ -48,8 +48,8 @@ impl Connections {
                 }
                 Err(error) => error,
             };
-            if others > 0 && is_broken(&error) {
-                tracing::debug!(%error, "a connection was broken; trying another one");
+            if others > 0 && (is_broken(&error) || is_read_only(&error)) {
+                tracing::debug!(%error, "a connection is of no use; trying another one");
                 others -= 1;
             } else if sent {
                 return Err(store_error(error));
@@ -116,4 +116,10 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
             .is_some_and(|it| it.starts_with("08") || it.starts_with("57P0") || it == "25P03"),
         _ => false,
     }
+}
+
+/// Whether the connection only reads, as one to a standby, or to the server that wrote before a
+/// failover.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("25006"))
 }

@@ -17,10 +17,15 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{PostgresStore, connections::is_broken};
+use super::{
+    PostgresStore,
+    connections::{is_broken, is_read_only},
+    dialect,
+    primary::{only_reads, only_there},
+};
 use crate::{
     dialect::{Dialect, trusted},
-    error::{Refusal, store_error},
+    error::{Refusal, SetupError, store_error},
     execution::{Close, Open, decided, undroppable},
     row::{COMPLETED, ClaimRow, Hit, judged},
     sql::{Answer, Pending, Query, Statements, milliseconds},
@@ -47,20 +52,22 @@ fn mark(parameter: usize) -> String {
 /// Locks and reads. The lock is tried, never waited for, and only makes refusing fast.
 pub(super) fn decide(dialect: &Dialect) -> SqlStr {
     let mark = mark(5);
-    trusted(dialect.decide(&format!("SELECT pg_try_advisory_xact_lock($4) AS got, {mark}")))
+    let locked = format!("SELECT pg_try_advisory_xact_lock($4) AS got, {mark}");
+    only_there(dialect, &dialect.decide(&locked))
 }
 
 /// Locks, for a record that was read before. A serializable transaction that reads the table would
 /// conflict with those that write other records on the same page.
 pub(super) fn lock(dialect: &Dialect) -> SqlStr {
     let (mark, fence) = (mark(2), &dialect.fence);
-    trusted(format!(
+    let sql = format!(
         "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($1) AS got, {mark})
         SELECT CASE WHEN got THEN 'won' ELSE 'in flight' END,
             {RECORD_VERSION}::smallint, CASE WHEN got THEN {fence} ELSE 0 END, 1,
             NULL::smallint, NULL::bytea, NULL::bytea, false, NULL::bigint, NULL::bigint
         FROM locked"
-    ))
+    );
+    only_there(dialect, &sql)
 }
 
 /// Writes the record if the transaction has the mark `$13`: it has not if the handler ended it.
@@ -96,13 +103,14 @@ pub(super) async fn begin_unguarded(
     settings: &TransactionSettings,
 ) -> Result<Box<dyn OpenTransaction>, StoreError> {
     let mark = Uuid::new_v4().to_string();
-    let only_mark = |connection| only_mark(connection, mark.clone(), *settings);
+    let only_mark = |connection| only_mark(store.clone(), connection, mark.clone(), *settings);
     let transaction = on_working_connection(store, only_mark).await?;
     Ok(Box::new(Open::new(transaction, Ending { mark, record: None, store: store.clone() })))
 }
 
 /// Waits for a connection, which may be given up, and then begins on it, which may not. A connection
-/// that turns out to be broken may be one to a server that was restarted since.
+/// that turns out to be broken, or to only read, may be one to a server that was restarted or replaced
+/// since.
 async fn on_working_connection<T, Fut>(
     store: &PostgresStore,
     begin: impl Fn(PoolConnection<Postgres>) -> Fut,
@@ -113,13 +121,39 @@ where
 {
     let pool = &store.transactions;
     let mut others = pool.options().get_max_connections();
+    let mut is_suspect = false;
     loop {
         let connection = pool.acquire().await.map_err(StoreError::unreachable)?;
-        match undroppable(begin(connection)).await {
-            Err(error) if others > 0 && is_broken(&error) => others -= 1,
-            result => return result.map_err(store_error),
+        let begun = async {
+            match is_suspect {
+                true => match undroppable(writing(connection)).await? {
+                    Some(connection) => undroppable(begin(connection)).await.map(Some),
+                    None => Ok(None),
+                },
+                false => undroppable(begin(connection)).await.map(Some),
+            }
+        };
+        match begun.await {
+            Ok(Some(begun)) => return Ok(begun),
+            Ok(None) if others > 0 => {}
+            Ok(None) => return Err(StoreError::unreachable(SetupError::ReadOnly)),
+            Err(error) if others > 0 && is_read_only(&error) => is_suspect = true,
+            Err(error) if others > 0 && is_broken(&error) => {}
+            Err(error) => return Err(store_error(error)),
         }
+        others -= 1;
     }
+}
+
+/// The connection, unless it only reads: its pool would lend it again, and so it is closed.
+async fn writing(
+    mut connection: PoolConnection<Postgres>,
+) -> sqlx::Result<Option<PoolConnection<Postgres>>> {
+    if !only_reads(&mut connection).await? {
+        return Ok(Some(connection));
+    }
+    connection.close().await?;
+    Ok(None)
 }
 
 /// What was read of a record that an execution may win.
@@ -179,12 +213,14 @@ async fn look(
 }
 
 async fn only_mark(
+    store: PostgresStore,
     connection: PoolConnection<Postgres>,
     mark: String,
     settings: TransactionSettings,
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
     let mut transaction = begun(connection, settings.isolation).await?;
-    let sql = trusted(format!("SELECT 1 FROM (SELECT {}) AS marked", self::mark(1)));
+    let sql = format!("SELECT 1 FROM (SELECT {}) AS marked", self::mark(1));
+    let sql = only_there(&dialect(&store.names), &sql);
     let query: Query<'_, Postgres, Hit> = with_settings(sqlx::query_as(sql), &mark, &settings);
     query.fetch_one(&mut *transaction).await?;
     Ok(transaction)

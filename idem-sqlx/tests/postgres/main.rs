@@ -14,6 +14,7 @@ mod listening;
 mod observability;
 mod operators;
 mod partitions;
+mod replicas;
 mod setup;
 mod statements;
 mod transactions;
