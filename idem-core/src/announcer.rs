@@ -47,6 +47,17 @@ impl Announcer {
         let _ = self.0.send(announced);
     }
 
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.0.receiver_count()
+    }
+
+    /// Waits until nobody listens: at once if nobody does. What a store does only in order to hear
+    /// may end then.
+    pub async fn deserted(&self) {
+        self.0.closed().await;
+    }
+
     /// What is announced from now on.
     pub fn announcements(&self) -> Announcements {
         Announcements { of_one: self.0.subscribe(), of_others: None }
@@ -102,7 +113,27 @@ async fn next_of(receiver: &mut Receiver<Announced>) -> Announced {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[tokio::test]
+    async fn it_is_deserted_while_nobody_listens() {
+        let announcer = Announcer::new();
+        announcer.deserted().await;
+        for _ in 0..2 {
+            let [one, other] = [announcer.announcements(), announcer.clone().announcements()];
+            assert_eq!(announcer.listeners(), 2);
+            drop(one);
+            let waited = timeout(Duration::from_millis(10), announcer.deserted()).await;
+            assert!(waited.is_err(), "somebody listens");
+            drop(other);
+            assert_eq!(announcer.listeners(), 0);
+            announcer.deserted().await;
+        }
+    }
 
     #[tokio::test]
     async fn who_is_too_far_behind_learns_that_something_was_lost() {

@@ -27,9 +27,9 @@ mod lease;
 mod listening;
 #[cfg(feature = "memory")]
 mod memory;
-mod migrating;
 #[cfg(feature = "memory")]
 mod memory_cache;
+mod migrating;
 mod observe;
 mod problem;
 mod record;

@@ -2,14 +2,15 @@
 
 use std::{fmt, time::Duration};
 
-use redis::IntoConnectionInfo;
+use redis::{IntoConnectionInfo, RedisResult};
 
 use crate::{
     clock::Clocks,
     connections::{Connections, Replicas, patience},
     error::SetupError,
-    keys::Keys,
-    link::{Link, Servers},
+    keys::{Keys, Shard},
+    link::{Address, Link},
+    listener::Listener,
     store::{Lanes, RedisStore},
     survey::{OnEviction, survey},
 };
@@ -34,31 +35,40 @@ use crate::{
 /// ```
 #[must_use]
 pub struct RedisBuilder {
-    servers: Servers,
+    address: RedisResult<Address>,
     prefix: String,
     timeout: Duration,
     replicas: Option<Replicas>,
     connections: u32,
     on_eviction: OnEviction,
+    waiting: Waiting,
+}
+
+/// How those who wait learn what has ended in other processes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Waiting {
+    Listens,
+    Polls,
 }
 
 impl RedisBuilder {
     pub(crate) fn single(server: impl IntoConnectionInfo) -> Self {
-        Self::new(Servers::single(server))
+        Self::new(Address::single(server))
     }
 
     pub(crate) fn cluster<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> Self {
-        Self::new(Servers::cluster(nodes))
+        Self::new(Address::cluster(nodes))
     }
 
-    fn new(servers: Servers) -> Self {
+    fn new(address: RedisResult<Address>) -> Self {
         Self {
-            servers,
+            address,
             prefix: "idem:".to_owned(),
             timeout: Duration::from_secs(4),
             replicas: None,
             connections: 8,
             on_eviction: OnEviction::Warn,
+            waiting: Waiting::Listens,
         }
     }
 
@@ -98,6 +108,20 @@ impl RedisBuilder {
         self
     }
 
+    /// Has processes neither tell each other what has ended nor listen to it: duplicates that wait
+    /// (`on_conflict = "wait"`) for an execution in another process then get its answer when they ask
+    /// for it the next time, as they do anyway where nothing is heard.
+    ///
+    /// By default whatever ends a record tells so in the same step, on a sharded channel of its shard:
+    /// a digest of the record's id, to whoever may subscribe to it. A process listens from the first
+    /// request on that may have to wait, and until it is drained: by one more connection to each server,
+    /// on which it subscribes to the channels of all 256 shards. For a service where nobody waits, that
+    /// is nothing but a message to nobody with each ending.
+    pub const fn poll_only(mut self) -> Self {
+        self.waiting = Waiting::Polls;
+        self
+    }
+
     /// Does not connect to a server that may evict records, or does not tell. Default: a warning in
     /// the log.
     pub const fn refuse_eviction(mut self) -> Self {
@@ -122,9 +146,19 @@ impl RedisBuilder {
         if self.connections == 0 {
             return Err(SetupError::NoConnections);
         }
-        let keys = Keys::new(self.prefix)?;
         let patience = patience(self.timeout);
-        let server = self.servers.server(patience)?;
+        let database = self.address.as_ref().map_or(0, Address::database);
+        let keys = Keys::new(self.prefix, database)?;
+        let address = self.address?;
+        let listener = match self.waiting {
+            Waiting::Listens => {
+                let channels = Shard::all().map(|shard| keys.channel(shard)).collect();
+                let server = address.clone().talkative_server(patience)?;
+                Some(Listener::new(server, patience, channels))
+            }
+            Waiting::Polls => None,
+        };
+        let server = address.server(patience)?;
         let first = Link::open(server.clone(), patience).await?;
         survey(first.connection(None).await?.connection, patience, self.on_eviction).await?;
 
@@ -145,7 +179,7 @@ impl RedisBuilder {
                 Lanes { looking: Some(shared), deciding, renewals }
             }
         };
-        Ok(RedisStore::new(lanes, keys, self.timeout))
+        Ok(RedisStore::new(lanes, keys, listener, self.timeout))
     }
 }
 
@@ -167,6 +201,7 @@ impl fmt::Debug for RedisBuilder {
             .field("replicas", &self.replicas)
             .field("max_connections", &self.connections)
             .field("on_eviction", &self.on_eviction)
+            .field("waiting", &self.waiting)
             .finish_non_exhaustive()
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     error::{SetupError, is_broken, timed_out},
     keys::{Keys, Shard},
-    link::Servers,
+    link::Address,
     standing::{Made, Standing},
 };
 
@@ -63,7 +63,7 @@ struct Inner {
 /// Sets what is not as usual about a [`RedisCache`].
 #[must_use]
 pub struct RedisCacheBuilder {
-    servers: Servers,
+    address: RedisResult<Address>,
     prefix: String,
 }
 
@@ -79,18 +79,18 @@ impl RedisCache {
 
     /// A cache on one server, with settings of its own.
     pub fn builder(server: impl IntoConnectionInfo) -> RedisCacheBuilder {
-        RedisCacheBuilder::new(Servers::single(server))
+        RedisCacheBuilder::new(Address::single(server))
     }
 
     /// A cache on a cluster, of which some of the nodes are given, and the others found.
     pub fn cluster<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> RedisCacheBuilder {
-        RedisCacheBuilder::new(Servers::cluster(nodes))
+        RedisCacheBuilder::new(Address::cluster(nodes))
     }
 }
 
 impl RedisCacheBuilder {
-    fn new(servers: Servers) -> Self {
-        Self { servers, prefix: "idem-cache:".to_owned() }
+    fn new(address: RedisResult<Address>) -> Self {
+        Self { address, prefix: "idem-cache:".to_owned() }
     }
 
     /// What the names of all keys begin with: up to 100 visible ASCII characters, and no braces. Stores
@@ -107,8 +107,9 @@ impl RedisCacheBuilder {
     ///
     /// A [`SetupError`] if the prefix or a URL makes no sense.
     pub fn open(self) -> Result<RedisCache, SetupError> {
-        let keys = Keys::new(self.prefix)?;
-        let standing = Standing::to(self.servers.server(PATIENCE)?, PATIENCE);
+        let database = self.address.as_ref().map_or(0, Address::database);
+        let keys = Keys::new(self.prefix, database)?;
+        let standing = Standing::to(self.address?.server(PATIENCE)?, PATIENCE);
         Ok(RedisCache(Arc::new(Inner { standing, keys })))
     }
 }

@@ -7,7 +7,7 @@ use idem_core::StoreError;
 use redis::{
     ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value,
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
     clock::Clocks,
@@ -133,6 +133,22 @@ impl Connections {
             }
             tracing::debug!(%error, "Redis did not answer; asking again");
             sleep_until(again).await;
+        }
+    }
+
+    /// Tells something to whoever listens, if that is possible now.
+    pub(crate) async fn tell(&self, channel: &str, digest: &[u8]) {
+        let telling = async {
+            let place = self.lane.place().await;
+            let mut connection = place.link.connection(None).await?.connection;
+            let mut commands = Pipeline::with_capacity(1);
+            commands.cmd("SPUBLISH").arg(channel).arg(digest);
+            let answers = connection.send(commands, channel).await?;
+            answers.into_iter().try_for_each(|it| it.extract_error().map(drop))
+        };
+        let told = timeout(patience(self.timeout), telling).await;
+        if let Err(error) = told.unwrap_or_else(|_| Err(timed_out())) {
+            tracing::debug!(%error, "an ending was not told to other processes");
         }
     }
 

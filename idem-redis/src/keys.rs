@@ -49,16 +49,17 @@ impl Shard {
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     prefix: String,
+    database: i64,
 }
 
 impl Keys {
     /// Braces in the prefix would be taken for the hash tag.
-    pub(crate) fn new(prefix: String) -> Result<Self, SetupError> {
+    pub(crate) fn new(prefix: String, database: i64) -> Result<Self, SetupError> {
         let is_plain = |it: u8| it.is_ascii_graphic() && !matches!(it, b'{' | b'}');
         if prefix.len() > 100 || !prefix.bytes().all(is_plain) {
             return Err(SetupError::Prefix { prefix });
         }
-        Ok(Self { prefix })
+        Ok(Self { prefix, database })
     }
 
     pub(crate) fn prefix(&self) -> &str {
@@ -84,6 +85,12 @@ impl Keys {
         self.in_shard(shard) + "held"
     }
 
+    /// The channel on which the endings of a shard are told. It is in the same slot, and of the same
+    /// database: a server's channels are for all of them.
+    pub(crate) fn channel(&self, shard: Shard) -> String {
+        format!("{}ended:{}", self.in_shard(shard), self.database)
+    }
+
     fn in_shard(&self, shard: Shard) -> String {
         format!("{}{{{:02x}}}:", self.prefix, shard.0)
     }
@@ -107,11 +114,13 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_shard_have_one_hash_tag() {
-        let keys = Keys::new("idem:".to_owned()).unwrap();
+        let keys = Keys::new("idem:".to_owned(), 0).unwrap();
         let mut digest = [7; 32];
         digest[0] = 0xab;
         let shard = Shard(0xab);
-        for key in [keys.record(&digest), keys.fences(shard), keys.index(shard)] {
+        for key in
+            [keys.record(&digest), keys.fences(shard), keys.index(shard), keys.channel(shard)]
+        {
             assert!(key.starts_with("idem:{ab}:"), "{key}");
         }
         assert_eq!(keys.record(&digest).len(), "idem:{ab}:".len() + 64);
@@ -120,8 +129,8 @@ mod tests {
     #[test]
     fn a_prefix_that_would_move_the_hash_tag_is_refused() {
         for prefix in ["{", "a}", "a b", "ä", "\n", &"x".repeat(101)] {
-            assert!(Keys::new(prefix.to_owned()).is_err(), "{prefix}");
+            assert!(Keys::new(prefix.to_owned(), 0).is_err(), "{prefix}");
         }
-        assert!(Keys::new(String::new()).is_ok());
+        assert!(Keys::new(String::new(), 0).is_ok());
     }
 }

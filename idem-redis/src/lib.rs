@@ -79,6 +79,7 @@ mod error;
 mod keys;
 mod lane;
 mod link;
+mod listener;
 mod reply;
 mod scripts;
 mod standing;

@@ -5,46 +5,91 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisResult,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, PushInfo, RedisResult, Value,
     aio::MultiplexedConnection,
-    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig},
     cluster_async::ClusterConnection,
     cluster_routing::{
         MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
     },
 };
-use tokio::{sync::Mutex as AsyncMutex, time::timeout};
+use tokio::{
+    sync::{
+        Mutex as AsyncMutex,
+        mpsc::{UnboundedReceiver, unbounded_channel},
+    },
+    time::timeout,
+};
 
 use crate::error::timed_out;
 
-/// Which servers somebody wants.
-pub(crate) enum Servers {
-    Single(RedisResult<ConnectionInfo>),
-    Cluster(RedisResult<Vec<ConnectionInfo>>),
+/// Who to connect to.
+#[derive(Clone)]
+pub(crate) enum Address {
+    Single(ConnectionInfo),
+    /// Some of the nodes.
+    Cluster(Vec<ConnectionInfo>),
 }
 
-impl Servers {
-    pub(crate) fn single(server: impl IntoConnectionInfo) -> Self {
-        Self::Single(server.into_connection_info())
+impl Address {
+    pub(crate) fn single(server: impl IntoConnectionInfo) -> RedisResult<Self> {
+        server.into_connection_info().map(Self::Single)
     }
 
-    pub(crate) fn cluster<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn cluster<T: IntoConnectionInfo>(
+        nodes: impl IntoIterator<Item = T>,
+    ) -> RedisResult<Self> {
         let nodes = nodes.into_iter().map(IntoConnectionInfo::into_connection_info);
-        Self::Cluster(nodes.collect())
+        nodes.collect::<RedisResult<_>>().map(Self::Cluster)
     }
 
-    /// What is wrong with a URL is said now.
+    /// The number of the database.
+    pub(crate) fn database(&self) -> i64 {
+        let server = match self {
+            Self::Single(server) => Some(server),
+            Self::Cluster(nodes) => nodes.first(),
+        };
+        server.map_or(0, |it| it.redis_settings().db())
+    }
+
+    /// By which nothing is said but answers.
     pub(crate) fn server(self, patience: Duration) -> RedisResult<Server> {
         match self {
-            Self::Single(server) => Server::single(server?, patience),
-            Self::Cluster(nodes) => Server::cluster(nodes?, patience),
+            Self::Single(server) => Server::single(server, patience),
+            Self::Cluster(nodes) => Ok(Server::Cluster(cluster(nodes, patience).build()?)),
+        }
+    }
+
+    /// By which servers say more than answers.
+    pub(crate) fn talkative_server(self, patience: Duration) -> RedisResult<Server> {
+        const PROTOCOL: ProtocolVersion = ProtocolVersion::RESP3;
+        match self {
+            Self::Single(server) => {
+                let settings = server.redis_settings().clone().set_protocol(PROTOCOL);
+                Server::single(server.set_redis_settings(settings), patience)
+            }
+            Self::Cluster(nodes) => {
+                Ok(Server::Cluster(cluster(nodes, patience).use_protocol(PROTOCOL).build()?))
+            }
         }
     }
 }
 
-/// Where to connect to.
+/// The driver follows slots that moved a few times; all else is repeated by us.
+fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> ClusterClientBuilder {
+    ClusterClientBuilder::new(nodes)
+        .connection_timeout(patience / 2)
+        .response_timeout(patience)
+        .overall_response_timeout(None)
+        .retries(3)
+        .min_retry_wait(10)
+        .max_retry_wait(50)
+}
+
+/// How to connect.
 #[derive(Clone)]
 pub(crate) enum Server {
     Single(Client, AsyncConnectionConfig),
@@ -59,19 +104,6 @@ impl Server {
         Ok(Self::Single(Client::open(server)?, config))
     }
 
-    /// The driver follows slots that moved a few times; all else is repeated by us.
-    fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> RedisResult<Self> {
-        let client = ClusterClientBuilder::new(nodes)
-            .connection_timeout(patience / 2)
-            .response_timeout(patience)
-            .overall_response_timeout(None)
-            .retries(3)
-            .min_retry_wait(10)
-            .max_retry_wait(50)
-            .build()?;
-        Ok(Self::Cluster(client))
-    }
-
     async fn connect(&self) -> RedisResult<Connection> {
         Ok(match self {
             Self::Single(client, config) => Connection::Single(
@@ -79,6 +111,26 @@ impl Server {
             ),
             Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         })
+    }
+
+    /// Connects, and hands out what the server says besides answers, also that it was lost.
+    pub(crate) async fn connect_and_hear(
+        &self,
+    ) -> RedisResult<(Connection, UnboundedReceiver<PushInfo>)> {
+        let (sender, pushes) = unbounded_channel();
+        let connection = match self {
+            Self::Single(client, config) => {
+                let config = config.clone().set_push_sender(sender);
+                Connection::Single(
+                    client.get_multiplexed_async_connection_with_config(&config).await?,
+                )
+            }
+            Self::Cluster(client) => {
+                let config = ClusterConfig::new().set_push_sender(sender);
+                Connection::Cluster(client.get_async_connection_with_config(config).await?)
+            }
+        };
+        Ok((connection, pushes))
     }
 }
 
@@ -99,6 +151,27 @@ impl Connection {
                 let route =
                     SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 connection.route_pipeline(commands, 0, count, route).await
+            }
+        }
+    }
+
+    /// Subscribes to channels, each of which is a shard's.
+    pub(crate) async fn subscribe(&mut self, channels: &[String]) -> RedisResult<()> {
+        match self {
+            Self::Single(connection) => {
+                let mut commands = Pipeline::with_capacity(channels.len());
+                for channel in channels {
+                    commands.cmd("SSUBSCRIBE").arg(channel);
+                }
+                let answers = connection.send_packed_commands(&commands, 0, channels.len()).await?;
+                answers.into_iter().try_for_each(|it| it.extract_error().map(drop))
+            }
+            Self::Cluster(connection) => {
+                let subscribing = channels.iter().map(|channel| {
+                    let mut connection = connection.clone();
+                    async move { connection.ssubscribe(channel).await }
+                });
+                try_join_all(subscribing).await.map(drop)
             }
         }
     }

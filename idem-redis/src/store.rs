@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use idem_core::{
-    Claim, Fence, Held, Judged, NoTransactions, Owner, Record, RecordId, Recover, Resolution,
-    Store, StoreError, StoredResponse, Written,
+    Announcements, Claim, Fence, Held, Judged, NoTransactions, Owner, Record, RecordId, Recover,
+    Resolution, Store, StoreError, StoredResponse, Written,
 };
 use redis::IntoConnectionInfo;
 
@@ -15,6 +15,7 @@ use crate::{
     connections::{Call, Connections},
     error::SetupError,
     keys::{Keys, Shard},
+    listener::Listener,
     reply::{self, Reply},
     scripts::{Script, Scripts},
 };
@@ -52,6 +53,8 @@ struct Inner {
     lanes: Lanes,
     scripts: Scripts,
     keys: Keys,
+    /// Hears what ends, where that is told.
+    listener: Option<Listener>,
     timeout: Duration,
 }
 
@@ -95,8 +98,13 @@ impl RedisStore {
         RedisBuilder::cluster(nodes)
     }
 
-    pub(crate) fn new(lanes: Lanes, keys: Keys, timeout: Duration) -> Self {
-        Self(Arc::new(Inner { lanes, scripts: Scripts::new(), keys, timeout }))
+    pub(crate) fn new(
+        lanes: Lanes,
+        keys: Keys,
+        listener: Option<Listener>,
+        timeout: Duration,
+    ) -> Self {
+        Self(Arc::new(Inner { lanes, scripts: Scripts::new(), keys, listener, timeout }))
     }
 }
 
@@ -141,7 +149,7 @@ impl Inner {
 
     /// Ends what the owner has in flight, or what is held under it.
     async fn end(
-        &self,
+        self: &Arc<Self>,
         owner: &Owner,
         from: &'static [u8],
         after: &Owner,
@@ -153,8 +161,10 @@ impl Inner {
             Ending::Failed(ttl) => (b"failed", milliseconds(ttl), None),
             Ending::Held => (b"held", Vec::new(), None),
         };
+        let channel = self.channel_for_scripts(&owner.id);
         let (status, lines);
-        let mut arguments = vec![&attempt[..], from, &after, state, &ttl, owner.id.digest()];
+        let mut arguments =
+            vec![&attempt[..], from, &after, state, &ttl, owner.id.digest(), channel.as_bytes()];
         if let Some(response) = response {
             (status, lines) = (text(&response.status.as_u16()), response.header_lines());
             arguments.extend([&status[..], &lines]);
@@ -162,7 +172,28 @@ impl Inner {
         }
         let reply =
             self.run(&self.lanes.deciding, &self.scripts.end, &owner.id, &arguments).await?;
-        reply::written(reply)
+        let written = reply::written(reply)?;
+        self.tell_what_scripts_did_not(&owner.id, written);
+        Ok(written)
+    }
+
+    /// Where a script tells what it ended: nowhere, if replicas have to acknowledge that first.
+    fn channel_for_scripts(&self, id: &RecordId) -> String {
+        if self.listener.is_some() && self.lanes.looking.is_none() {
+            self.keys.channel(Shard::of(id))
+        } else {
+            String::new()
+        }
+    }
+
+    /// Tells what replicas have acknowledged by now. Nobody waits for that.
+    fn tell_what_scripts_did_not(self: &Arc<Self>, id: &RecordId, written: Written) {
+        let is_to_tell = self.listener.is_some() && self.lanes.looking.is_some();
+        if is_to_tell && written == Written::Accepted {
+            let (inner, channel, digest) =
+                (Arc::clone(self), self.keys.channel(Shard::of(id)), *id.digest());
+            tokio::spawn(async move { inner.looking().tell(&channel, &digest).await });
+        }
     }
 
     /// What is held in a shard from a draw on: the first of it.
@@ -254,10 +285,14 @@ impl Store for RedisStore {
     }
 
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
-        let arguments: [&[u8]; 2] = [&text(&owner.attempt.as_uuid()), owner.id.digest()];
+        let channel = self.0.channel_for_scripts(&owner.id);
+        let arguments: [&[u8]; 3] =
+            [&text(&owner.attempt.as_uuid()), owner.id.digest(), channel.as_bytes()];
         let Inner { lanes, scripts, .. } = &*self.0;
         let reply = self.0.run(&lanes.deciding, &scripts.release, &owner.id, &arguments).await?;
-        reply::written(reply)
+        let written = reply::written(reply)?;
+        self.0.tell_what_scripts_did_not(&owner.id, written);
+        Ok(written)
     }
 
     async fn get(&self, id: &RecordId) -> Result<Option<Record>, StoreError> {
@@ -281,6 +316,10 @@ impl Store for RedisStore {
         let mut others = try_join_all(asking).await?.concat();
         others.sort_unstable();
         Ok(others.into_iter().map(|i| ids[i].clone()).collect())
+    }
+
+    fn announcements(&self) -> Option<Announcements> {
+        self.0.listener.as_ref().map(Listener::announcements)
     }
 
     /// Finds nothing: the server deletes expired records by itself.

@@ -1,6 +1,7 @@
 -- Ends what the attempt has in flight, or, where `from` is 'held', what is held under it; that then
 -- belongs to the attempt `after`. Without a ttl it never expires.
-local attempt, from, after, state, ttl, digest, status, headers, body = unpack(ARGV, 3, 11)
+local attempt, from, after, state, ttl, digest, channel = unpack(ARGV, 3, 9)
+local status, headers, body = unpack(ARGV, 10, 12)
 
 local record = read(KEYS[1])
 if record.absent or record.unknown then
@@ -43,4 +44,5 @@ end
 if body then
     redis.call('HSET', KEYS[1], 'body', body)
 end
+tell(channel, digest)
 return answer('accepted')

@@ -89,6 +89,14 @@ local function touch()
     end
 end
 
+-- Tells those who listen that the record with this digest is not in flight any more. Who may not tell
+-- has written it all the same, and it is found by who asks.
+local function tell(channel, digest)
+    if channel ~= '' then
+        redis.pcall('SPUBLISH', channel, digest)
+    end
+end
+
 -- Who gave up is not to find out later that it happened all the same.
 if now >= tonumber(ARGV[1]) then
     return answer('late')

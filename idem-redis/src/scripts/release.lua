@@ -1,4 +1,4 @@
-local attempt, digest = ARGV[3], ARGV[4]
+local attempt, digest, channel = unpack(ARGV, 3, 5)
 
 local record = read(KEYS[1])
 if record.absent then
@@ -19,4 +19,5 @@ if record.hold then
     redis.call('ZREM', KEYS[3], digest)
 end
 redis.call('DEL', KEYS[1])
+tell(channel, digest)
 return answer('accepted')

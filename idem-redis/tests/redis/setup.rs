@@ -10,15 +10,17 @@ use std::{
 use idem_core::{Claim, Claimed, Recover, Resolution, Store, StoreError, Written};
 use idem_redis::{RedisStore, SetupError};
 use idem_testkit::{RedisCluster, RedisServer};
+use tokio::time::{sleep, timeout};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
     database::Database,
+    listening::{announcements, execute, heard},
     requests::{TTL, claim, id, is_won, response},
 };
 
-async fn works(store: &RedisStore) {
+pub(crate) async fn works(store: &RedisStore) {
     let first = claim("k");
     assert!(is_won(&store.claim(&first).await.unwrap()));
     let written = store.complete(&first.owner, &response("paid"), TTL).await.unwrap();
@@ -31,15 +33,15 @@ async fn works(store: &RedisStore) {
 
 /// What is logged in this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn listen(&self) -> DefaultGuard {
+    pub(crate) fn listen(&self) -> DefaultGuard {
         let subscriber = tracing_subscriber::fmt().with_writer(self.clone()).with_ansi(false);
         tracing::subscriber::set_default(subscriber.finish())
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
@@ -265,6 +267,29 @@ async fn few_rights_suffice_on_a_cluster_with_replicas() {
     let urls: Vec<_> = cluster.nodes().iter().map(|it| grant(it, rights)).collect();
     let builder = RedisStore::cluster(urls).require_replicas(1, Duration::from_secs(1));
     does_everything(&builder.refuse_eviction().connect().await.unwrap()).await;
+}
+
+/// Those of the store, and four more.
+#[tokio::test]
+async fn few_rights_suffice_to_listen() {
+    let rights = "&idem:* +ssubscribe +spublish +ping";
+    let server = RedisServer::start();
+    let cluster = RedisCluster::start();
+    let on_cluster = format!("{rights} +cluster|slots +asking +wait +info");
+    let urls: Vec<_> = cluster.nodes().iter().map(|it| grant(it, &on_cluster)).collect();
+    let on_cluster = RedisStore::cluster(urls);
+    for builder in [RedisStore::builder(grant(&server, rights)), on_cluster] {
+        let store = builder.connect().await.unwrap();
+        let mut announcements = announcements(&store).await;
+        let digest = execute(&store, "k").await;
+        assert_eq!(heard(&mut announcements, digest).await, 0);
+        // For longer than it takes to find that a server is gone.
+        sleep(Duration::from_secs(6)).await;
+        let digest = execute(&store, "later").await;
+        assert_eq!(heard(&mut announcements, digest).await, 0);
+        let again = timeout(Duration::from_millis(1), announcements.next()).await;
+        assert!(again.is_err(), "{again:?}");
+    }
 }
 
 #[tokio::test]

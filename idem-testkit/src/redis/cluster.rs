@@ -90,6 +90,37 @@ impl RedisCluster {
         });
     }
 
+    /// Moves a slot with its keys from the master that has it to another one.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses.
+    pub fn move_slot(&self, slot: u16) {
+        let masters: Vec<_> = self.nodes.iter().filter(|it| is_master(it)).collect();
+        let [from, to] = [true, false].map(|has| {
+            let found = masters.iter().copied().find(|it| has_slot(it, slot) == has);
+            found.expect("one master has it and another one does not")
+        });
+        let slot = slot.to_string();
+        let id = |node: &RedisServer| node.command(&["CLUSTER", "MYID"]);
+        let set = |node: &RedisServer, state: &str, id: &str| {
+            let answer = node.command(&["CLUSTER", "SETSLOT", &slot, state, id]);
+            assert_eq!(answer, "OK", "CLUSTER SETSLOT {slot} {state}");
+        };
+        set(to, "IMPORTING", &id(from));
+        set(from, "MIGRATING", &id(to));
+        let port = to.port().to_string();
+        let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
+        for key in keys.lines() {
+            let answer = from.command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+            assert_eq!(answer, "OK", "MIGRATE {key}");
+        }
+        set(to, "NODE", &id(to));
+        for node in masters.into_iter().filter(|it| it.port() != to.port()) {
+            set(node, "NODE", &id(to));
+        }
+    }
+
     fn form(&self) {
         let id = |node: &RedisServer| node.command(&["CLUSTER", "MYID"]);
         let port = |node: &RedisServer| node.port().to_string();
@@ -120,4 +151,20 @@ impl RedisCluster {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Whether a node is the master of a slot.
+fn has_slot(node: &RedisServer, slot: u16) -> bool {
+    let nodes = node.command(&["CLUSTER", "NODES"]);
+    let this = nodes.lines().find(|it| it.contains("myself")).expect("it knows itself");
+    let mut ranges = this.split(' ').skip(8).filter(|it| !it.starts_with('['));
+    ranges.any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let [first, last] = [first, last].map(|it| it.parse::<u16>().expect("a slot"));
+        (first..=last).contains(&slot)
+    })
+}
+
+fn is_master(node: &RedisServer) -> bool {
+    node.command(&["ROLE"]).starts_with("master")
 }
