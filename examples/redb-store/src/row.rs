@@ -128,12 +128,15 @@ impl Row {
     }
 
     pub(crate) fn judged(&self, claimed: Claimed, now: Time) -> Judged {
-        Judged { claimed, age: Some(between(self.created_at, now)) }
+        Judged::new(claimed, Some(between(self.created_at, now)))
     }
 
-    /// The verdict on a completed record.
+    /// The verdict on a completed record. Whoever keeps a copy of the answer learns for how long it is
+    /// true.
     pub(crate) fn replayed(&self, response: StoredResponse, now: Time) -> Judged {
-        self.judged(Claimed::Completed(response), now)
+        // The clock may be nearly a millisecond further.
+        let expires_in = self.expires_at.map(|at| between(now + 1, at));
+        Judged { expires_in, ..self.judged(Claimed::Completed(response), now) }
     }
 }
 
