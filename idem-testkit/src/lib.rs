@@ -44,13 +44,14 @@
 //! [`announcements!`] tests a store that also announces what has ended.
 //!
 //! A store in a database opens a new pool in `open` and lets time pass by an `UPDATE` that moves
-//! every time back. [`PostgresServer`] gives each test an empty database to do so, [`RedisServer`] and
-//! [`RedisCluster`] a prefix for keys that nobody else has.
+//! every time back. [`PostgresServer`] and [`MariaDbServer`] give each test an empty database to do so,
+//! [`RedisServer`] and [`RedisCluster`] a prefix for keys that nobody else has.
 
 mod chromedriver;
 mod conformance;
 #[cfg(feature = "crash-points")]
 pub mod crash;
+mod mariadb;
 mod ports;
 mod postgres;
 mod proxy;
@@ -62,6 +63,7 @@ pub use async_trait::async_trait;
 pub use crate::{
     chromedriver::ChromeDriver,
     conformance::Harness,
+    mariadb::MariaDbServer,
     postgres::PostgresServer,
     proxy::{Fault, FaultProxy},
     redis::{RedisCluster, RedisServer},

@@ -60,7 +60,7 @@ fn go_to_root() -> Result {
 }
 
 fn test() -> Result {
-    servers::ensure(&[servers::POSTGRES, servers::REDIS, servers::CHROMIUM])?;
+    servers::ensure(&[servers::POSTGRES, servers::MARIADB, servers::REDIS, servers::CHROMIUM])?;
     run(&mut cargo("fmt --all --check"))?;
     run(&mut cargo("clippy --workspace --all-targets --all-features --locked -- -D warnings"))?;
     features::check_each_alone()?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use idem_testkit::{ChromeDriver, PostgresServer, RedisServer};
+use idem_testkit::{ChromeDriver, MariaDbServer, PostgresServer, RedisServer};
 
 use crate::process::{Result, run};
 
@@ -23,6 +23,14 @@ pub(crate) const POSTGRES: Requirement = Requirement {
     find: PostgresServer::programs,
     packages: "postgresql",
     programs: "the server's programs (initdb, postgres, pg_isready, psql)",
+};
+
+/// The package may start a server of its own. The tests want only the programs.
+pub(crate) const MARIADB: Requirement = Requirement {
+    name: "MariaDB",
+    find: || MariaDbServer::programs().map(|[server, ..]| server),
+    packages: "mariadb-server",
+    programs: "mariadbd, mariadb-install-db and mariadb",
 };
 
 pub(crate) const REDIS: Requirement = Requirement {
