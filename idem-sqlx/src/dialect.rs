@@ -1,16 +1,20 @@
-//! The text of the statements, as far as databases agree. Parameters are written `$n`, which all know.
+//! The text of the statements, as far as databases agree. Parameters are written `$n`.
 
 use std::sync::Arc;
 
 use idem_core::RECORD_VERSION;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use crate::row::{COMPLETED, FAILED, HELD, IN_FLIGHT};
+use crate::{
+    row::{COMPLETED, FAILED, HELD, IN_FLIGHT},
+    statement::{Parameters, Statement},
+};
 
 /// The verdicts on a row that may be won.
 pub(crate) const FREE: &str = "('expired', 'failed', 'lapsed')";
 
 /// What one database writes differently.
+#[derive(Clone)]
 pub(crate) struct Dialect {
     /// The time when the statement began: judging by it takes no lease for lapsed that was renewed
     /// while the statement waited.
@@ -23,10 +27,18 @@ pub(crate) struct Dialect {
     pub(crate) never_expires: &'static str,
     /// How many milliseconds ago the time in a column was.
     pub(crate) since: fn(&str) -> String,
-    /// One millisecond, to multiply with.
-    pub(crate) millisecond: &'static str,
+    /// As many milliseconds as a parameter says, to add to a time.
+    pub(crate) milliseconds: fn(&str) -> String,
     /// The function that finds the greatest of its arguments.
     pub(crate) greatest: &'static str,
+    /// The type of small numbers, to cast to.
+    pub(crate) smallint: &'static str,
+    /// The column `key`, as a name.
+    pub(crate) key: &'static str,
+    /// What a write answers for each row that it hit, if it can.
+    pub(crate) hit: &'static str,
+    /// How parameters are written.
+    pub(crate) parameters: Parameters,
     /// The records' table, quoted.
     pub(crate) table: String,
     /// The next fence.
@@ -34,13 +46,17 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
+    /// A statement of this text.
+    pub(crate) fn statement(&self, text: String) -> Statement {
+        Statement::new(text, self.parameters)
+    }
+
     pub(crate) fn in_future(&self, parameter: &str) -> String {
-        let Self { clock, millisecond, .. } = self;
-        format!("{clock} + {parameter} * {millisecond}")
+        format!("{} + {}", self.clock, (self.milliseconds)(parameter))
     }
 
     /// How many milliseconds ago a row came to be.
-    fn age(&self) -> String {
+    pub(crate) fn age(&self) -> String {
         (self.since)("created_at")
     }
 
@@ -57,7 +73,7 @@ impl Dialect {
     }
 
     /// The verdict on the row `r`: the table at [`Store::claim`](idem_core::Store::claim).
-    fn verdict(&self) -> String {
+    pub(crate) fn verdict(&self) -> String {
         let now = self.now;
         format!(
             "CASE
@@ -139,7 +155,7 @@ impl Dialect {
     /// Reads the record inside of a transaction that is to be its execution, and decides.
     /// `locked` is a select whose column `got` says whether nobody else is at it.
     pub(crate) fn decide(&self, locked: &str) -> String {
-        let (look, fence) = (self.look(), &self.fence);
+        let (look, fence, smallint) = (self.look(), &self.fence, self.smallint);
         format!(
             "WITH locked AS MATERIALIZED ({locked})
             SELECT verdict, version, CASE verdict WHEN 'won' THEN {fence} ELSE 0 END AS fence,
@@ -151,7 +167,7 @@ impl Dialect {
                         WHEN got THEN 'won'
                         ELSE 'in flight'
                     END AS verdict,
-                    coalesce(version, CAST({RECORD_VERSION} AS smallint)) AS version,
+                    coalesce(version, CAST({RECORD_VERSION} AS {smallint})) AS version,
                     CASE WHEN judged.verdict IN ('failed', 'lapsed') THEN number + 1 ELSE 1 END
                         AS number,
                     status, headers, body,
@@ -200,9 +216,9 @@ impl Dialect {
 
     /// Which of some records are in flight; `among` compares their ids with a parameter. What is in
     /// flight has not expired.
-    pub(crate) fn in_flight(&self, among: &str) -> SqlStr {
+    pub(crate) fn in_flight(&self, among: &str) -> Statement {
         let Self { now, table, .. } = self;
-        trusted(format!(
+        self.statement(format!(
             "SELECT id FROM {table}
             WHERE {among} AND version = {RECORD_VERSION} AND state = {IN_FLIGHT}
                 AND lease_until > {now}"

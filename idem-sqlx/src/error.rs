@@ -39,6 +39,47 @@ pub enum SetupError {
          the server that writes"
     )]
     ReadOnly,
+    /// The server speaks the protocol, and is not MariaDB.
+    #[error(
+        "the server is not MariaDB but {version}; the store needs MariaDB 10.6 or later, because MySQL \
+         has neither `INSERT … RETURNING` nor sequences"
+    )]
+    NotMariaDb {
+        /// What it says it is.
+        version: String,
+    },
+    /// An old MariaDB.
+    #[error("the server is {version}; the store needs MariaDB 10.6 or later")]
+    TooOld {
+        /// What it says it is.
+        version: String,
+    },
+    /// The server writes statements into its binary log, and not what they did.
+    #[error(
+        "the server's `binlog_format` is STATEMENT, which cannot repeat what the store does; set it to \
+         MIXED, the default, or to ROW"
+    )]
+    StatementReplication,
+    /// The server takes only small statements.
+    #[error(
+        "the server's `max_allowed_packet` is {bytes} bytes, so that most answers could not be kept; \
+         set it to {least} or more (its default is 16 MiB)"
+    )]
+    SmallPackets {
+        /// The largest packet that it takes.
+        bytes: u64,
+        /// What the store needs.
+        least: u64,
+    },
+    /// The connection options name no database.
+    #[error("no database is named; add it to the url: mysql://<host>/<database>")]
+    NoDatabase,
+    /// The sessions are not as the store set them up.
+    #[error(
+        "the server did not take over `max_statement_time`; connect to it directly, not through a proxy \
+         that hands out a connection for each statement"
+    )]
+    SessionSettings,
     /// No schema of the search path exists.
     #[error("the `search_path` names no schema that exists; choose one with `schema`")]
     NoSchema,
@@ -95,12 +136,21 @@ impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => Self::Database {
-                code: error.code().unwrap_or_default().into_owned(),
+                code: code_of(error.as_ref()),
                 constraint: error.constraint().map(str::to_owned),
             },
             _ => Self::Driver,
         }
     }
+}
+
+/// What tells errors of a database apart.
+fn code_of(error: &dyn DatabaseError) -> String {
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return error.number().to_string();
+    }
+    error.code().unwrap_or_default().into_owned()
 }
 
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
@@ -127,6 +177,10 @@ pub(crate) fn is_conflict_of_database(error: &dyn DatabaseError) -> bool {
     #[cfg(feature = "sqlite")]
     if error.as_error().is::<sqlx::sqlite::SqliteError>() {
         return is_busy(error);
+    }
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return crate::mysql::is_conflict(error.number());
     }
     matches!(error.code().as_deref(), Some("40001" | "40P01"))
 }

@@ -1,17 +1,21 @@
-//! Executions in a transaction, as far as both databases agree: begun → lent → ended.
+//! Executions in a transaction, as far as databases agree: begun → lent → ended.
 
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use idem_core::{Begin, Begun, Claimed, Ended, Judged, OpenTransaction, Recorded, StoreError};
 use sqlx::{Database, Transaction};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use sqlx::{Pool, pool::PoolConnection};
 use tracing::Instrument;
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::{connections::Server, error::SetupError};
 use crate::{
     error::store_error,
     row::{ClaimRow, judged},
     sql::{Answer, Pending},
-    tx::Home,
+    tx::{Home, Owned},
 };
 
 /// How one database ends the transaction of an execution.
@@ -42,8 +46,8 @@ pub(crate) struct Open<DB: Database, C> {
 }
 
 impl<DB: Database, C: Close<DB>> Open<DB, C> {
-    pub(crate) fn new(transaction: Transaction<'static, DB>, close: C) -> Self {
-        Self { home: Home::of(transaction), close: Arc::new(close) }
+    pub(crate) fn new(transaction: impl Into<Owned<DB>>, close: C) -> Self {
+        Self { home: Home::of(transaction.into()), close: Arc::new(close) }
     }
 }
 
@@ -93,7 +97,7 @@ impl<DB: Database, C: fmt::Debug> fmt::Debug for Open<DB, C> {
 pub(crate) fn decided<DB: Database, C: Close<DB>>(
     begin: &Begin,
     row: ClaimRow,
-    transaction: Option<Transaction<'static, DB>>,
+    transaction: Option<impl Into<Owned<DB>>>,
     close: impl FnOnce(Pending) -> C,
 ) -> Result<Begun, StoreError> {
     let (drawn, executions) = (row.2, row.3);
@@ -111,6 +115,55 @@ pub(crate) fn decided<DB: Database, C: Close<DB>>(
         (Some(refused), _) => Ok(Begun::Refused(refused)),
         (None, _) => Err(StoreError::Damaged("a verdict that does not decide")),
     }
+}
+
+/// Waits for a connection, which may be given up, and then begins on it, which may not. A connection
+/// that turns out to be broken, or to only read, may be one to a server that was restarted or replaced
+/// since.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) async fn on_working_connection<DB, T, Fut>(
+    pool: &Pool<DB>,
+    begin: impl Fn(PoolConnection<DB>) -> Fut,
+) -> Result<T, StoreError>
+where
+    DB: Server,
+    T: Send + 'static,
+    Fut: Future<Output = sqlx::Result<T>> + Send + 'static,
+{
+    let mut others = pool.options().get_max_connections();
+    let mut is_suspect = false;
+    loop {
+        let connection = pool.acquire().await.map_err(StoreError::unreachable)?;
+        let running = async {
+            let connection =
+                if is_suspect { undroppable(writing(connection)).await? } else { Some(connection) };
+            match connection {
+                Some(connection) => undroppable(begin(connection)).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        match running.await {
+            Ok(Some(value)) => return Ok(value),
+            Ok(None) if others > 0 => {}
+            Ok(None) => return Err(StoreError::unreachable(SetupError::ReadOnly)),
+            Err(error) if others > 0 && DB::is_read_only(&error) => is_suspect = true,
+            Err(error) if others > 0 && DB::is_broken(&error) => {}
+            Err(error) => return Err(store_error(error)),
+        }
+        others -= 1;
+    }
+}
+
+/// The connection, unless it only reads: its pool would lend it again, and so it is closed.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+async fn writing<DB: Server>(
+    mut connection: PoolConnection<DB>,
+) -> sqlx::Result<Option<PoolConnection<DB>>> {
+    if !DB::only_reads(&mut connection).await? {
+        return Ok(Some(connection));
+    }
+    connection.close().await?;
+    Ok(None)
 }
 
 /// Runs to the end even if the caller is dropped: a statement that begins or ends a transaction

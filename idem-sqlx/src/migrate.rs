@@ -2,10 +2,7 @@
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use crate::{
-    dialect::trusted,
-    names::{Names, quoted},
-};
+use crate::{dialect::trusted, names::Names};
 
 /// One of the files in `migrations/`, written for the default names.
 #[derive(Clone, Copy)]
@@ -19,12 +16,11 @@ pub(crate) struct File {
 /// among the application's own.
 pub(crate) fn migrator(files: &[File], names: &Names) -> Migrator {
     let in_schema = match names.schema() {
-        Some(schema) => format!("SET LOCAL search_path TO {};\n", quoted(schema)),
+        Some(schema) => format!("SET LOCAL search_path TO {};\n", names.quote(schema)),
         None => String::new(),
     };
     let migration = |file: &File| {
-        let sql = file.sql.replace(r#""idem"#, &format!(r#""{}"#, names.table()));
-        let sql = trusted(format!("{in_schema}{sql}"));
+        let sql = trusted(format!("{in_schema}{}", names.renamed(file.sql)));
         let description = file.description.into();
         Migration::new(file.version, description, MigrationType::Simple, sql, false)
     };

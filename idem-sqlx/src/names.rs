@@ -10,6 +10,8 @@ const MAX_LEN: usize = 48;
 pub(crate) struct Names {
     schema: Option<String>,
     table: String,
+    /// What names are quoted with.
+    quote: char,
 }
 
 impl Names {
@@ -19,36 +21,51 @@ impl Names {
                 return Err(SetupError::Name { name: name.clone() });
             }
         }
-        Ok(Self { schema, table })
+        Ok(Self { schema, table, quote: '"' })
+    }
+
+    /// As MariaDB quotes them in all its modes.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn in_backticks(self) -> Self {
+        Self { quote: '`', ..self }
     }
 
     /// The same table in a schema that the database itself named.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn found_in(self, schema: String) -> Self {
         Self { schema: Some(schema), ..self }
+    }
+
+    /// The same table wherever a connection looks first.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn in_default_schema(self) -> Self {
+        Self { schema: None, ..self }
     }
 
     pub(crate) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
 
-    pub(crate) fn table(&self) -> &str {
-        &self.table
-    }
-
     /// The table's name with a suffix, quoted and qualified.
     pub(crate) fn quoted(&self, suffix: &str) -> String {
-        let table = &self.table;
+        let table = self.quote(&format!("{}{suffix}", self.table));
         match &self.schema {
-            Some(schema) => format!(r#"{}."{table}{suffix}""#, quoted(schema)),
-            None => format!(r#""{table}{suffix}""#),
+            Some(schema) => format!("{}.{table}", self.quote(schema)),
+            None => table,
         }
     }
-}
 
-/// A name that the database gave us may hold anything.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    /// A migration that was written for the default names, with these.
+    pub(crate) fn renamed(&self, sql: &str) -> String {
+        let (quote, table) = (self.quote, &self.table);
+        sql.replace(&format!("{quote}idem"), &format!("{quote}{table}"))
+    }
+
+    /// A name that the database gave us may hold anything.
+    pub(crate) fn quote(&self, name: &str) -> String {
+        let quote = self.quote;
+        format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
+    }
 }
 
 fn is_plain(name: &str) -> bool {
@@ -70,6 +87,14 @@ mod tests {
     fn names_are_quoted_and_qualified() {
         assert_eq!(names(None, "idem").unwrap().quoted(""), r#""idem""#);
         assert_eq!(names(Some("App"), "t").unwrap().quoted("_fence"), r#""App"."t_fence""#);
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn backticks_are_quoted_by_themselves() {
+        let found = names(None, "t").unwrap().in_backticks().found_in("my `own`".to_owned());
+        assert_eq!(found.quoted("_fence"), "`my ``own```.`t_fence`");
+        assert_eq!(found.renamed("CREATE SEQUENCE `idem_fence`"), "CREATE SEQUENCE `t_fence`");
     }
 
     #[cfg(feature = "postgres")]

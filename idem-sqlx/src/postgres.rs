@@ -1,12 +1,12 @@
 //! Records in Postgres.
 
 mod builder;
-mod connections;
 mod courier;
 mod layout;
 #[cfg(test)]
 mod plan;
 mod primary;
+mod server;
 mod transaction;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -17,16 +17,21 @@ use idem_core::{
     RECORD_VERSION, Record, RecordId, Resolution, Store, StoreError, StoredResponse,
     TransactionSettings, Written,
 };
-use sqlx::{PgPool, Postgres, SqlStr, postgres::PgConnectOptions};
+use sqlx::{
+    PgPool, Postgres,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 pub use self::builder::PostgresBuilder;
-use self::{connections::Connections, courier::Courier, layout::Layout, primary::only_there};
+use self::{courier::Courier, layout::Layout, primary::only_there};
 use crate::{
-    dialect::{Dialect, FREE, trusted},
+    connections::Connections,
+    dialect::{Dialect, FREE},
     error::SetupError,
     names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, held, judged, record, settled},
     sql::{Statements, others},
+    statement::{Parameters, Statement, Value},
 };
 
 /// Records in Postgres 13 or later.
@@ -66,19 +71,19 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct PostgresStore {
-    main: Connections,
-    renewals: Connections,
+    main: Connections<Postgres>,
+    renewals: Connections<Postgres>,
     /// Where handlers' transactions are begun.
     transactions: PgPool,
     /// Tells and hears of endings, if it is to.
     courier: Option<Courier>,
-    claim: SqlStr,
-    sweep: SqlStr,
-    look: SqlStr,
-    decide: SqlStr,
-    lock: SqlStr,
-    record: SqlStr,
-    in_flight: SqlStr,
+    claim: Statement,
+    sweep: Statement,
+    look: Statement,
+    decide: Statement,
+    lock: Statement,
+    record: Statement,
+    in_flight: Statement,
     statements: Arc<Statements<Postgres>>,
     names: Names,
     statement_timeout: Duration,
@@ -120,14 +125,16 @@ impl PostgresStore {
     async fn open(builder: &PostgresBuilder, names: Names) -> Result<Self, SetupError> {
         let options = builder.startup_options();
         let timeout = builder.statement_timeout;
-        let main = Connections::new(options.clone(), builder.max_connections, timeout);
+        let connections =
+            |number| Connections::new(PgPoolOptions::new(), options.clone(), number, timeout);
+        let main = connections(builder.max_connections);
         let schema = check_session(&main, timeout, &names).await?;
         let names = if names.schema().is_some() { names } else { names.found_in(schema) };
         let dialect = dialect(&names);
         let courier = builder.listens.then(|| Courier::start(options.clone(), timeout, &names));
         Ok(Self {
             main,
-            renewals: Connections::new(options, 1, timeout),
+            renewals: connections(1),
             transactions: builder.transactions(),
             courier,
             claim: claim(&dialect),
@@ -200,7 +207,7 @@ impl PostgresStore {
 /// Makes sure that the server writes and our settings are in force, and returns the schema in which our table is or would
 /// be made.
 async fn check_session(
-    main: &Connections,
+    main: &Connections<Postgres>,
     timeout: Duration,
     names: &Names,
 ) -> Result<String, SetupError> {
@@ -230,8 +237,12 @@ fn dialect(names: &Names) -> Dialect {
         never: "timestamptz 'infinity'",
         never_expires: "expires_at = timestamptz 'infinity'",
         since: |time| format!("CAST(extract(epoch FROM now() - {time}) * 1000 AS bigint)"),
-        millisecond: "interval '1 millisecond'",
+        milliseconds: |parameter| format!("{parameter} * interval '1 millisecond'"),
         greatest: "greatest",
+        smallint: "smallint",
+        key: "key",
+        hit: " RETURNING 1",
+        parameters: Parameters::Numbered,
         table: names.quoted(""),
         fence: format!("nextval('{}')", names.quoted("_fence").replace('\'', "''")),
     }
@@ -239,10 +250,10 @@ fn dialect(names: &Names) -> Dialect {
 
 /// Decides and wins in one statement. It yields no row when the record came to be, or changed,
 /// after the statement began to look.
-fn claim(dialect: &Dialect) -> SqlStr {
+fn claim(dialect: &Dialect) -> Statement {
     let look = dialect.look();
     let win = dialect.win(&format!("NOT EXISTS (SELECT FROM seen WHERE verdict NOT IN {FREE})"));
-    trusted(format!(
+    dialect.statement(format!(
         "WITH seen AS MATERIALIZED ({look}), won AS ({win})
         SELECT * FROM won
         UNION ALL
@@ -251,9 +262,9 @@ fn claim(dialect: &Dialect) -> SqlStr {
 }
 
 /// The array makes sure that the rows are chosen once, whatever the plan.
-fn sweep(dialect: &Dialect) -> SqlStr {
+fn sweep(dialect: &Dialect) -> Statement {
     let Dialect { now, table, .. } = dialect;
-    trusted(format!(
+    dialect.statement(format!(
         "DELETE FROM {table} WHERE id = ANY (ARRAY(
             SELECT id FROM {table}
             WHERE version = {RECORD_VERSION} AND expires_at <= {now}
@@ -295,28 +306,28 @@ impl Store for PostgresStore {
         let lines = response.header_lines();
         let write = || self.statements.complete(owner, response, &lines, ttl);
         let look = || self.statements.ended(owner, COMPLETED);
-        self.announced(&owner.id, settled(self.main.fetch(write), self.main.fetch(look)).await)
+        self.announced(&owner.id, settled(self.main.write(write), self.main.fetch(look)).await)
     }
 
     async fn fail(&self, owner: &Owner, ttl: Duration) -> Result<Written, StoreError> {
         let write = || self.statements.fail(owner, ttl);
         let look = || self.statements.ended(owner, FAILED);
-        self.announced(&owner.id, settled(self.main.fetch(write), self.main.fetch(look)).await)
+        self.announced(&owner.id, settled(self.main.write(write), self.main.fetch(look)).await)
     }
 
     async fn hold(&self, owner: &Owner) -> Result<Written, StoreError> {
         let write = || self.statements.hold(owner);
         let look = || self.statements.ended(owner, HELD);
-        self.announced(&owner.id, settled(self.main.fetch(write), self.main.fetch(look)).await)
+        self.announced(&owner.id, settled(self.main.write(write), self.main.fetch(look)).await)
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<Written, StoreError> {
-        let hits = self.renewals.fetch(|| self.statements.renew(owner, lease)).await?;
+        let hits = self.renewals.write(|| self.statements.renew(owner, lease)).await?;
         Ok(Written::from_hit(!hits.is_empty()))
     }
 
     async fn release(&self, owner: &Owner) -> Result<Written, StoreError> {
-        let hits = self.main.fetch(|| self.statements.release(owner)).await?;
+        let hits = self.main.write(|| self.statements.release(owner)).await?;
         self.announced(&owner.id, Ok(Written::from_hit(!hits.is_empty())))
     }
 
@@ -333,7 +344,7 @@ impl Store for PostgresStore {
 
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
         let digests: Vec<&[u8]> = ids.iter().map(|id| &id.digest()[..]).collect();
-        let query = || sqlx::query_as(self.in_flight.clone()).bind(&digests);
+        let query = || sqlx::query_as(&self.in_flight).bind(&digests);
         Ok(others(ids, &self.main.fetch(query).await?))
     }
 
@@ -346,7 +357,7 @@ impl Store for PostgresStore {
     }
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
-        let query = || sqlx::query_as(self.sweep.clone()).bind(i64::from(limit));
+        let query = || self.sweep.query(&[Value::Big(i64::from(limit))]);
         let hits: Vec<Hit> = self.main.fetch(query).await?;
         Ok(hits.len() as u64)
     }
@@ -365,12 +376,12 @@ impl Store for PostgresStore {
                 let write =
                     || self.statements.resolve_completed(owner, &resolved, response, &lines, *ttl);
                 let look = || self.statements.ended(&resolved, COMPLETED);
-                settled(self.main.fetch(write), self.main.fetch(look)).await
+                settled(self.main.write(write), self.main.fetch(look)).await
             }
             Resolution::Failed { ttl } => {
                 let write = || self.statements.resolve_failed(owner, &resolved, *ttl);
                 let look = || self.statements.ended(&resolved, FAILED);
-                settled(self.main.fetch(write), self.main.fetch(look)).await
+                settled(self.main.write(write), self.main.fetch(look)).await
             }
         };
         self.announced(&owner.id, written)

@@ -3,12 +3,7 @@
 mod builder;
 mod transaction;
 
-use std::{
-    fmt::{self, Write},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
@@ -27,7 +22,8 @@ use crate::{
     migrate::{File, migrator},
     names::Names,
     row::{COMPLETED, FAILED, HELD, Hit, held, judged, record, settled},
-    sql::{Query, Statements, others},
+    sql::{Statements, hexadecimal, others},
+    statement::{Parameters, Query, Statement, Value},
     tx::is_conflict,
 };
 
@@ -65,12 +61,12 @@ const FILES: &[File] = &[File {
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
-    look: SqlStr,
-    win: SqlStr,
+    look: Statement,
+    win: Statement,
     sweep: SqlStr,
-    decide: SqlStr,
-    record: SqlStr,
-    in_flight: SqlStr,
+    decide: Statement,
+    record: Statement,
+    in_flight: Statement,
     statements: Arc<Statements<Sqlite>>,
     names: Names,
     busy_timeout: Duration,
@@ -107,9 +103,9 @@ impl SqliteStore {
         Self {
             writer,
             readers,
-            look: trusted(dialect.look()),
+            look: dialect.statement(dialect.look()),
             // The parser needs a condition before ON CONFLICT.
-            win: trusted(dialect.win("true")),
+            win: dialect.statement(dialect.win("true")),
             sweep: sweep(&dialect),
             decide: transaction::decide(&dialect),
             record: transaction::record(&dialect),
@@ -161,8 +157,12 @@ fn dialect(names: &Names) -> Dialect {
         never: "NULL",
         never_expires: "expires_at IS NULL",
         since: |time| format!("{NOW} - {time}"),
-        millisecond: "1",
+        milliseconds: str::to_owned,
         greatest: "max",
+        smallint: "smallint",
+        key: "key",
+        hit: " RETURNING 1",
+        parameters: Parameters::Numbered,
         table: names.quoted(""),
         fence: format!("(SELECT last + 1 FROM {})", names.quoted("_fence")),
     }
@@ -178,14 +178,6 @@ fn sweep(dialect: &Dialect) -> SqlStr {
         )
         RETURNING 1"
     ))
-}
-
-fn hexadecimal(id: &RecordId) -> String {
-    id.digest().iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
 }
 
 /// Runs a statement to its end: only then is it known that it was committed. A future that is
@@ -271,9 +263,8 @@ impl Store for SqliteStore {
     }
 
     async fn not_in_flight(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, StoreError> {
-        let digests: Vec<String> = ids.iter().map(hexadecimal).collect();
-        let json = format!("[\"{}\"]", digests.join("\",\""));
-        let query = sqlx::query_as(self.in_flight.clone()).bind(json);
+        let asked = hexadecimal(ids);
+        let query = self.in_flight.query(&[Value::Text(&asked)]);
         Ok(others(ids, &fetch(&self.readers, query).await?))
     }
 

@@ -33,7 +33,7 @@ use crate::error::is_conflict_of_database;
 /// ```
 pub struct Tx<DB: Database> {
     /// Always there, but for the moment when it goes home.
-    transaction: Option<Transaction<'static, DB>>,
+    transaction: Option<Owned<DB>>,
     home: Arc<Home<DB>>,
 }
 
@@ -51,7 +51,7 @@ impl<DB: Database> Tx<DB> {
     /// ```
     #[allow(clippy::missing_panics_doc, reason = "it goes home only when it is dropped")]
     pub fn transaction(&mut self) -> &mut Transaction<'static, DB> {
-        self.transaction.as_mut().expect("it goes home only when it is dropped")
+        self.transaction.as_mut().expect("it goes home only when it is dropped").transaction()
     }
 }
 
@@ -59,7 +59,7 @@ impl<DB: Database> Deref for Tx<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        self.transaction.as_ref().expect("it goes home only when it is dropped")
+        self.transaction.as_ref().expect("it goes home only when it is dropped").connection()
     }
 }
 
@@ -90,18 +90,62 @@ impl<DB: Database> fmt::Debug for Tx<DB> {
     }
 }
 
+/// A transaction, and what is done with one that nobody ends.
+pub(crate) struct Owned<DB: Database> {
+    /// Always there, but for the moment when it goes.
+    transaction: Option<Transaction<'static, DB>>,
+    abandon: fn(Transaction<'static, DB>),
+}
+
+impl<DB: Database> Owned<DB> {
+    pub(crate) const fn new(
+        transaction: Transaction<'static, DB>,
+        abandon: fn(Transaction<'static, DB>),
+    ) -> Self {
+        Self { transaction: Some(transaction), abandon }
+    }
+
+    pub(crate) fn transaction(&mut self) -> &mut Transaction<'static, DB> {
+        self.transaction.as_mut().expect("it goes only with its owner")
+    }
+
+    fn connection(&self) -> &DB::Connection {
+        self.transaction.as_ref().expect("it goes only with its owner")
+    }
+
+    /// For whoever ends it.
+    pub(crate) fn into_inner(mut self) -> Transaction<'static, DB> {
+        self.transaction.take().expect("it goes only with its owner")
+    }
+}
+
+/// One that needs nothing but to be rolled back, as the driver does.
+impl<DB: Database> From<Transaction<'static, DB>> for Owned<DB> {
+    fn from(transaction: Transaction<'static, DB>) -> Self {
+        Self::new(transaction, drop)
+    }
+}
+
+impl<DB: Database> Drop for Owned<DB> {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            (self.abandon)(transaction);
+        }
+    }
+}
+
 /// Where a transaction is when its handler does not have it.
 pub(crate) struct Home<DB: Database>(Mutex<Place<DB>>);
 
 enum Place<DB: Database> {
-    Home(Transaction<'static, DB>),
+    Home(Owned<DB>),
     Lent,
     /// Nobody waits for it any more.
     Closed,
 }
 
 impl<DB: Database> Home<DB> {
-    pub(crate) fn of(transaction: Transaction<'static, DB>) -> Arc<Self> {
+    pub(crate) fn of(transaction: Owned<DB>) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Place::Home(transaction))))
     }
 
@@ -121,7 +165,7 @@ impl<DB: Database> Home<DB> {
     /// [`Ended::Escaped`] if it is still lent.
     pub(crate) fn close(&self) -> Result<Transaction<'static, DB>, Ended> {
         match mem::replace(&mut *self.place(), Place::Closed) {
-            Place::Home(transaction) => Ok(transaction),
+            Place::Home(transaction) => Ok(transaction.into_inner()),
             Place::Lent | Place::Closed => Err(Ended::Escaped),
         }
     }
@@ -133,7 +177,8 @@ impl<DB: Database> Home<DB> {
 
 /// Whether an error is, or was caused by, an error of the database that says that two transactions
 /// met and this one had to go: serialization failures and deadlocks on Postgres (SQLSTATE 40001 and
-/// 40P01), a locked file on SQLite.
+/// 40P01), deadlocks, locks that were waited for in vain and rows that changed on MariaDB (error numbers
+/// 1213, 1205 and 1020), a locked file on SQLite.
 ///
 /// ```
 /// assert!(!idem_sqlx::is_conflict(&sqlx::Error::RowNotFound));

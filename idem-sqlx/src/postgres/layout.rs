@@ -7,7 +7,6 @@ use crate::{
     dialect::trusted,
     error::SetupError,
     migrate::{File, migrator},
-    names::quoted,
 };
 
 /// How the records' table is laid out. The statements are the same.
@@ -64,7 +63,7 @@ async fn run(store: &PostgresStore, pool: &PgPool, layout: Layout) -> Result<(),
         // `CREATE SCHEMA IF NOT EXISTS` needs the right to create it although it is there.
         let exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
         if !sqlx::query_scalar(exists).bind(schema).fetch_one(pool).await? {
-            migrator.create_schema(quoted(schema));
+            migrator.create_schema(store.names.quote(schema));
         }
     }
     migrator.run(pool).await.map_err(SetupError::Migrate)

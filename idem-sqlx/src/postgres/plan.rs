@@ -9,12 +9,12 @@ use idem_core::{
     Store, StoredResponse, Written,
 };
 use idem_testkit::PostgresServer;
-use sqlx::{PgPool, Postgres, SqlStr};
+use sqlx::{PgPool, Postgres};
 
 use super::PostgresStore;
 use crate::{
-    dialect::trusted,
-    sql::{Query, Statements},
+    sql::Statements,
+    statement::{Parameters, Query, Statement},
 };
 
 const TTL: Duration = Duration::from_hours(1);
@@ -47,11 +47,12 @@ async fn stores() -> [PostgresStore; 2] {
 /// The server's account of a statement that it has executed.
 async fn executed<'q>(
     store: &PostgresStore,
-    sql: &SqlStr,
-    bind: impl FnOnce(&SqlStr) -> Query<'q, Postgres, (String,)>,
+    statement: &Statement,
+    bind: impl FnOnce(&Statement) -> Query<'q, Postgres, (String,)>,
 ) -> String {
-    let sql = trusted(format!("EXPLAIN (ANALYZE, WAL, BUFFERS OFF) {}", sql.as_str()));
-    let lines: Vec<(String,)> = store.main.fetch_once(bind(&sql)).await.unwrap();
+    let sql = format!("EXPLAIN (ANALYZE, WAL, BUFFERS OFF) {}", statement.as_str());
+    let statement = Statement::new(sql, Parameters::Numbered);
+    let lines: Vec<(String,)> = store.main.fetch_once(bind(&statement)).await.unwrap();
     lines.into_iter().map(|(line,)| line + "\n").collect()
 }
 
@@ -103,21 +104,21 @@ async fn statements_about_a_record_look_into_one_partition() {
     let claim = claim();
     let looked = executed(&store, &store.look, |sql| {
         let fingerprint = claim.fingerprint.as_bytes();
-        let query = sqlx::query_as(sql.clone()).bind(&claim.owner.id.digest()[..]);
+        let query = sqlx::query_as(sql).bind(&claim.owner.id.digest()[..]);
         query.bind(claim.owner.attempt.as_uuid()).bind(&fingerprint[..])
     });
     let looked = looked.await;
     assert_eq!(partitions(&looked), partitions(&won), "{looked}");
 
     let id = &first.owner.id.digest()[..];
-    let read = executed(&store, &store.statements.get, |sql| sqlx::query_as(sql.clone()).bind(id));
+    let read = executed(&store, &store.statements.get, |sql| sqlx::query_as(sql).bind(id));
     let read = read.await;
     assert_eq!(partitions(&read), partitions(&won), "{read}");
 
     let response = response();
     let lines = response.header_lines();
     let ended = executed(&store, &store.statements.complete, |sql| {
-        let query = sqlx::query_as(sql.clone()).bind(id).bind(first.owner.attempt.as_uuid());
+        let query = sqlx::query_as(sql).bind(id).bind(first.owner.attempt.as_uuid());
         query.bind(200_i16).bind(&lines[..]).bind(response.body.as_deref()).bind(1_000_i64)
     });
     let ended = ended.await;
@@ -137,9 +138,9 @@ async fn held_and_expired_records_are_found_by_an_index() {
         sqlx::raw_sql("ANALYZE idem").execute(&pool).await.unwrap();
 
         let held = executed(&store, &store.statements.held, |sql| {
-            sqlx::query_as(sql.clone()).bind(i64::MIN).bind(100_i64)
+            sqlx::query_as(sql).bind(i64::MIN).bind(100_i64)
         });
-        let sweep = executed(&store, &store.sweep, |sql| sqlx::query_as(sql.clone()).bind(500_i64));
+        let sweep = executed(&store, &store.sweep, |sql| sqlx::query_as(sql).bind(500_i64));
         for plan in [held.await, sweep.await] {
             assert!(plan.contains("expires_at"), "{plan}");
             assert!(!plan.contains("Seq Scan"), "{plan}");

@@ -1,6 +1,6 @@
 //! Executions that commit together with their records.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use idem_core::{
@@ -9,7 +9,7 @@ use idem_core::{
 };
 use sha2::{Digest, Sha256};
 use sqlx::{
-    FromRow, Postgres, SqlSafeStr, SqlStr, Transaction,
+    FromRow, Postgres, SqlSafeStr, Transaction,
     pool::PoolConnection,
     postgres::{PgRow, PgTransactionManager},
 };
@@ -17,18 +17,15 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{
-    PostgresStore,
-    connections::{is_broken, is_read_only},
-    dialect,
-    primary::{only_reads, only_there},
-};
+use super::{PostgresStore, dialect, primary::only_there};
 use crate::{
-    dialect::{Dialect, trusted},
-    error::{Refusal, SetupError, store_error},
-    execution::{Close, Open, decided, undroppable},
+    connections::Server,
+    dialect::Dialect,
+    error::{Refusal, store_error},
+    execution::{Close, Open, decided, on_working_connection},
     row::{COMPLETED, ClaimRow, Hit, judged},
-    sql::{Answer, Pending, Query, Statements, milliseconds},
+    sql::{Answer, Pending, Statements, milliseconds},
+    statement::{Query, Statement},
     tx::is_conflict,
 };
 
@@ -50,7 +47,7 @@ fn mark(parameter: usize) -> String {
 }
 
 /// Locks and reads. The lock is tried, never waited for, and only makes refusing fast.
-pub(super) fn decide(dialect: &Dialect) -> SqlStr {
+pub(super) fn decide(dialect: &Dialect) -> Statement {
     let mark = mark(5);
     let locked = format!("SELECT pg_try_advisory_xact_lock($4) AS got, {mark}");
     only_there(dialect, &dialect.decide(&locked))
@@ -58,7 +55,7 @@ pub(super) fn decide(dialect: &Dialect) -> SqlStr {
 
 /// Locks, for a record that was read before. A serializable transaction that reads the table would
 /// conflict with those that write other records on the same page.
-pub(super) fn lock(dialect: &Dialect) -> SqlStr {
+pub(super) fn lock(dialect: &Dialect) -> Statement {
     let (mark, fence) = (mark(2), &dialect.fence);
     let sql = format!(
         "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($1) AS got, {mark})
@@ -72,9 +69,9 @@ pub(super) fn lock(dialect: &Dialect) -> SqlStr {
 
 /// Writes the record if the transaction has the mark `$13`: it has not if the handler ended it.
 /// Without a mark to look for, the statement stands alone.
-pub(super) fn record(dialect: &Dialect) -> SqlStr {
+pub(super) fn record(dialect: &Dialect) -> Statement {
     let record = dialect.record("(SELECT ours FROM marked)");
-    trusted(format!(
+    dialect.statement(format!(
         "WITH marked AS MATERIALIZED (
             SELECT $13 IS NULL OR current_setting('idem.attempt', true) = $13 AS ours
         ), written AS ({record})
@@ -92,7 +89,7 @@ pub(super) async fn begin(store: &PostgresStore, begin: &Begin) -> Result<Begun,
     }
     let lock = lock_key(store, begin);
     let looking = |connection| look(store.clone(), connection, begin.clone(), lock, before);
-    let (transaction, row) = on_working_connection(store, looking).await?;
+    let (transaction, row) = on_working_connection(&store.transactions, looking).await?;
     let mark = mark_of(begin);
     let record = |pending| Ending { mark, record: Some((pending, lock)), store: store.clone() };
     decided(begin, row, transaction, record)
@@ -104,56 +101,8 @@ pub(super) async fn begin_unguarded(
 ) -> Result<Box<dyn OpenTransaction>, StoreError> {
     let mark = Uuid::new_v4().to_string();
     let only_mark = |connection| only_mark(store.clone(), connection, mark.clone(), *settings);
-    let transaction = on_working_connection(store, only_mark).await?;
+    let transaction = on_working_connection(&store.transactions, only_mark).await?;
     Ok(Box::new(Open::new(transaction, Ending { mark, record: None, store: store.clone() })))
-}
-
-/// Waits for a connection, which may be given up, and then begins on it, which may not. A connection
-/// that turns out to be broken, or to only read, may be one to a server that was restarted or replaced
-/// since.
-async fn on_working_connection<T, Fut>(
-    store: &PostgresStore,
-    begin: impl Fn(PoolConnection<Postgres>) -> Fut,
-) -> Result<T, StoreError>
-where
-    T: Send + 'static,
-    Fut: Future<Output = sqlx::Result<T>> + Send + 'static,
-{
-    let pool = &store.transactions;
-    let mut others = pool.options().get_max_connections();
-    let mut is_suspect = false;
-    loop {
-        let connection = pool.acquire().await.map_err(StoreError::unreachable)?;
-        let begun = async {
-            match is_suspect {
-                true => match undroppable(writing(connection)).await? {
-                    Some(connection) => undroppable(begin(connection)).await.map(Some),
-                    None => Ok(None),
-                },
-                false => undroppable(begin(connection)).await.map(Some),
-            }
-        };
-        match begun.await {
-            Ok(Some(begun)) => return Ok(begun),
-            Ok(None) if others > 0 => {}
-            Ok(None) => return Err(StoreError::unreachable(SetupError::ReadOnly)),
-            Err(error) if others > 0 && is_read_only(&error) => is_suspect = true,
-            Err(error) if others > 0 && is_broken(&error) => {}
-            Err(error) => return Err(store_error(error)),
-        }
-        others -= 1;
-    }
-}
-
-/// The connection, unless it only reads: its pool would lend it again, and so it is closed.
-async fn writing(
-    mut connection: PoolConnection<Postgres>,
-) -> sqlx::Result<Option<PoolConnection<Postgres>>> {
-    if !only_reads(&mut connection).await? {
-        return Ok(Some(connection));
-    }
-    connection.close().await?;
-    Ok(None)
 }
 
 /// What was read of a record that an execution may win.
@@ -198,7 +147,7 @@ async fn look(
     let mark = mark_of(&begin);
     let query = match before {
         None => Statements::begin(&store.decide, &begin).bind(lock),
-        Some(_) => sqlx::query_as(store.lock.clone()).bind(lock),
+        Some(_) => sqlx::query_as(&store.lock).bind(lock),
     };
     let query = with_settings(query, &mark, &begin.settings);
     let mut row: ClaimRow = query.fetch_one(&mut *transaction).await?;
@@ -221,7 +170,7 @@ async fn only_mark(
     let mut transaction = begun(connection, settings.isolation).await?;
     let sql = format!("SELECT 1 FROM (SELECT {}) AS marked", self::mark(1));
     let sql = only_there(&dialect(&store.names), &sql);
-    let query: Query<'_, Postgres, Hit> = with_settings(sqlx::query_as(sql), &mark, &settings);
+    let query: Query<'_, Postgres, Hit> = with_settings(sqlx::query_as(&sql), &mark, &settings);
     query.fetch_one(&mut *transaction).await?;
     Ok(transaction)
 }
@@ -314,7 +263,7 @@ impl Close<Postgres> for Ending {
         crash_point("idem::after-record");
         match transaction.commit().await {
             Ok(()) => Ok(Ended::Done),
-            Err(error @ sqlx::Error::Database(_)) if !is_broken(&error) => refused(error),
+            Err(error @ sqlx::Error::Database(_)) if !Postgres::is_broken(&error) => refused(error),
             Err(error) => self.find_out(error).await,
         }
     }
@@ -415,7 +364,7 @@ async fn discard(mut transaction: Transaction<'static, Postgres>) {
 fn refused(error: sqlx::Error) -> Result<Ended, StoreError> {
     if is_conflict(&error) {
         Ok(Ended::Conflict)
-    } else if is_broken(&error) {
+    } else if Postgres::is_broken(&error) {
         Err(store_error(error))
     } else {
         Ok(Ended::Refused(Box::new(Refusal::from(error))))

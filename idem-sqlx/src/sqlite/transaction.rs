@@ -4,15 +4,16 @@ use std::fmt;
 
 use async_trait::async_trait;
 use idem_core::{Begin, Begun, Ended, OpenTransaction, StoreError, crash_point};
-use sqlx::{Connection, SqlSafeStr, SqlStr, Sqlite, Transaction, pool::PoolConnection};
+use sqlx::{Connection, SqlSafeStr, Sqlite, Transaction, pool::PoolConnection};
 
 use super::{SqliteStore, fetch};
 use crate::{
-    dialect::{Dialect, trusted},
+    dialect::Dialect,
     error::{Refusal, store_error},
     execution::{Close, Open, decided, undroppable},
     row::{COMPLETED, ClaimRow, Hit, judged},
     sql::{Answer, Pending, Statements},
+    statement::Statement,
     tx::is_conflict,
 };
 
@@ -22,13 +23,13 @@ const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT idem";
 const STILL_OURS: &str = "RELEASE idem";
 
 /// Who has the writer is alone.
-pub(super) fn decide(dialect: &Dialect) -> SqlStr {
-    trusted(dialect.decide("SELECT true AS got"))
+pub(super) fn decide(dialect: &Dialect) -> Statement {
+    dialect.statement(dialect.decide("SELECT true AS got"))
 }
 
-pub(super) fn record(dialect: &Dialect) -> SqlStr {
+pub(super) fn record(dialect: &Dialect) -> Statement {
     // The parser needs a condition before ON CONFLICT.
-    trusted(dialect.record("true"))
+    dialect.statement(dialect.record("true"))
 }
 
 /// Looks on a connection that reads first, so that a replay does not wait for whoever writes.

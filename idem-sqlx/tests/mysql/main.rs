@@ -1,0 +1,12 @@
+//! `MySqlStore` against real servers.
+
+#![cfg(feature = "mysql")]
+#![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod database;
+
+mod conformance {
+    idem_testkit::conformance!(crate::database::Database::fresh().await);
+}
