@@ -1,0 +1,6 @@
+CREATE TABLE projects (
+    seq   INTEGER PRIMARY KEY AUTOINCREMENT,
+    id    TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    name  TEXT NOT NULL
+);
