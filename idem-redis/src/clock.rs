@@ -31,7 +31,8 @@ impl Clocks {
 
     /// Takes note of an answer that has just come.
     pub(crate) fn learn(&self, shard: Shard, server: i64) {
-        let at_start = server - self.ours(Instant::now());
+        // Ours is rounded down.
+        let at_start = server - self.ours(Instant::now()) - 1;
         self.at_start[shard.number()].store(at_start, Ordering::Relaxed);
     }
 

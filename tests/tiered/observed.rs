@@ -143,8 +143,11 @@ const NO_TIME: Duration = Duration::ZERO;
 #[tokio::test(start_paused = true)]
 async fn a_cache_that_never_answers_costs_three_requests_its_timeout_and_then_none() {
     Log::capture();
-    let cache = Moody::new(Mood::NeverAnswers);
+    let cache = Moody::new(Mood::Works);
     let service = Service::with(&cache);
+    service.send("0").await;
+    assert_eq!(cache.counts(), [1, 1, 0]);
+    cache.becomes(Mood::NeverAnswers);
     for key in ["1", "2", "3"] {
         assert_eq!(service.send(key).await, (false, TIMEOUT));
     }
@@ -176,6 +179,18 @@ async fn a_cache_that_never_answers_costs_three_requests_its_timeout_and_then_no
     assert_eq!(lines("the cache does not work"), 1, "{log}");
     assert_eq!(lines(" INFO idem_core::tiered"), 1, "{log}");
     assert_eq!(lines("the cache works again"), 1, "{log}");
+}
+
+/// Whoever starts without it learns so at once.
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_has_never_worked_costs_one_request_its_timeout() {
+    let cache = Moody::new(Mood::NeverAnswers);
+    let service = Service::with(&cache);
+    assert_eq!(service.send("1").await, (false, TIMEOUT));
+    for _ in 0..10 {
+        assert_eq!(service.send("1").await, (true, NO_TIME));
+    }
+    assert_eq!(cache.counts(), [1, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

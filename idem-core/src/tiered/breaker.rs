@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{observe, sync::lock};
 
-/// How many failures in a row it takes: a single one may be chance.
+/// How many failures in a row it takes: a single one of a cache that has worked may be chance.
 const FAILURES: u32 = 3;
 
 /// How long a cache that does not work is left alone before it is probed again.
@@ -79,7 +79,7 @@ impl Breaker {
     pub(super) fn failed(&self, error: &(dyn Error + 'static)) {
         let mut state = lock(&self.0);
         let failures = match *state {
-            State::Untried => 1,
+            State::Untried => FAILURES,
             State::Up { failures } => failures + 1,
             State::Down { ref mut probe_at } => {
                 *probe_at = Instant::now() + PAUSE;

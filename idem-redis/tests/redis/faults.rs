@@ -175,13 +175,13 @@ async fn a_frozen_server_that_goes_on_in_time_costs_no_request_its_answer() {
 }
 
 /// A name that leads to another server from now on: connections that are there stay where they are.
-struct Name {
-    port: u16,
+pub(crate) struct Name {
+    pub(crate) port: u16,
     target: watch::Sender<u16>,
 }
 
 impl Name {
-    async fn of(server: &RedisServer) -> Self {
+    pub(crate) async fn of(server: &RedisServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (target, targets) = watch::channel(server.port());
@@ -194,6 +194,10 @@ impl Name {
         });
         Self { port, target }
     }
+
+    pub(crate) fn leads_to(&self, server: &RedisServer) {
+        self.target.send(server.port()).unwrap();
+    }
 }
 
 /// As managed services fail over.
@@ -204,7 +208,7 @@ async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_name() 
     let store = RedisStore::connect(&format!("redis://127.0.0.1:{}", name.port)).await.unwrap();
     assert!(is_won(&store.claim(&claim("before")).await.unwrap()));
     one.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
-    name.target.send(other.port()).unwrap();
+    name.leads_to(&other);
     assert!(is_won(&store.claim(&claim("after")).await.unwrap()));
     assert!(other.command(&["DBSIZE"]) != "0");
 }

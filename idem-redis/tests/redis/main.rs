@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
 
+mod cache;
 mod cluster;
 mod damage;
 mod database;
