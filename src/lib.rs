@@ -267,6 +267,6 @@ pub mod __private {
 }
 
 /// The README's code.
-#[cfg(all(doctest, feature = "postgres"))]
+#[cfg(all(doctest, feature = "postgres", feature = "redis"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -12,7 +12,7 @@ use std::{fmt, time::Duration};
 use tracing::{Level, field::display};
 
 use self::meters::Timer;
-pub(crate) use self::meters::{InFlight, cache_is_up, describe, swept};
+pub(crate) use self::meters::{InFlight, caches_down, describe, swept};
 use crate::{error::StoreError, problem::Problem, record::RecordId, store::Claimed};
 
 /// The operation of a request whose route has no template.

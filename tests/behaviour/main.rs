@@ -4,6 +4,8 @@
 
 mod announcements;
 mod attempt_keys;
+#[cfg(feature = "metrics")]
+mod cached;
 mod derived_keys;
 #[path = "../common/documentation.rs"]
 mod documentation;

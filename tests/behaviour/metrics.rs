@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use tokio::{runtime::Builder, time::sleep};
 
 use crate::{
+    cached,
     documentation::{OBSERVABILITY, rows},
     events::{call, neighbour, server},
     meters::{Meters, Metric, measured},
@@ -69,6 +70,7 @@ async fn everything(server: &Server) {
     server.send(call("/lenient").body(Body::from_stream(broken))).await;
     server.send(call("/nowhere")).await;
     server.send(call("/unwritable")).await;
+    cached::everything().await;
     // A wait, and a sweep.
     tokio::join!(server.send(call("/wait")), server.send(call("/wait")));
     server.store.memory.advance(Duration::from_hours(48));
@@ -149,6 +151,25 @@ fn the_documentation_names_exactly_the_metrics_that_there_are() {
         let is_metric = word.starts_with("idem_") && !["idem_core", "idem_sqlx"].contains(&word);
         assert!(!is_metric || emitted.contains_key(word), "{word} is no metric");
     }
+}
+
+#[test]
+fn what_a_cache_is_good_for_is_counted() {
+    let mut meters = measure(async |mut meters: Meters| {
+        let store = cached::everything().await;
+        let reads = [("error", 3), ("hit", 1), ("miss", 4), ("skipped", 2)];
+        let writes = [("error", 1), ("kept", 1), ("skipped", 1)];
+        for (metric, expected) in
+            [("idem_cache_reads_total", &reads[..]), ("idem_cache_writes_total", &writes)]
+        {
+            let labelled = |(result, count): &(&str, i64)| (format!("{{result={result}}}"), *count);
+            assert_eq!(meters.sums(metric), expected.iter().map(labelled).collect(), "{metric}");
+        }
+        assert_eq!(meters.sum("idem_cache_down{}"), 1);
+        drop(store);
+        meters
+    });
+    assert_eq!(meters.sum("idem_cache_down{}"), 0, "who is gone is not down");
 }
 
 #[test]

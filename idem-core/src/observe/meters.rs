@@ -17,7 +17,7 @@ const STORE_ERRORS: &str = "idem_store_errors_total";
 const SWEPT_RECORDS: &str = "idem_swept_records_total";
 const CACHE_READS: &str = "idem_cache_reads_total";
 const CACHE_WRITES: &str = "idem_cache_writes_total";
-const CACHE_UP: &str = "idem_cache_up";
+const CACHE_DOWN: &str = "idem_cache_down";
 
 /// Tells the recorder what there is.
 pub(crate) fn describe() {
@@ -33,7 +33,7 @@ pub(crate) fn describe() {
     describe_counter!(SWEPT_RECORDS, Unit::Count, "Expired records that this process deleted");
     describe_counter!(CACHE_READS, Unit::Count, "Requests, by what the cache had for them");
     describe_counter!(CACHE_WRITES, Unit::Count, "Answers to be cached, by what became of them");
-    describe_gauge!(CACHE_UP, Unit::Count, "Whether the cache is asked");
+    describe_gauge!(CACHE_DOWN, Unit::Count, "Caches that do not work");
 }
 
 pub(super) fn request(operation: &str, outcome: &'static str) {
@@ -56,8 +56,8 @@ pub(super) fn cache_write(result: &'static str) {
     counter!(CACHE_WRITES, "result" => result).increment(1);
 }
 
-pub(crate) fn cache_is_up(is_up: bool) {
-    gauge!(CACHE_UP).set(f64::from(u8::from(is_up)));
+pub(crate) fn caches_down(more: i8) {
+    gauge!(CACHE_DOWN).increment(f64::from(more));
 }
 
 /// Counts an execution for as long as it is there.

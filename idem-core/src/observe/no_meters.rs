@@ -16,7 +16,7 @@ pub(super) const fn cache_read(_result: &'static str) {}
 
 pub(super) const fn cache_write(_result: &'static str) {}
 
-pub(crate) const fn cache_is_up(_is_up: bool) {}
+pub(crate) const fn caches_down(_more: i8) {}
 
 pub(crate) struct InFlight;
 

@@ -1,6 +1,6 @@
 //! A cache that does not work is not asked for a while.
 
-use std::{error::Error, sync::Mutex, time::Duration};
+use std::{error::Error, mem, sync::Mutex, time::Duration};
 
 use tokio::time::Instant;
 
@@ -54,24 +54,15 @@ impl Breaker {
     /// The cache has answered a request. One that was asked before it was given up proves nothing.
     pub(super) fn answered(&self) {
         let mut state = lock(&self.0);
-        match &mut *state {
-            State::Untried => {
-                *state = State::Up { failures: 0 };
-                observe::cache_is_up(true);
-            }
-            State::Up { failures } => *failures = 0,
-            State::Down { .. } => {}
+        if !matches!(*state, State::Down { .. }) {
+            state.becomes(State::Up { failures: 0 });
         }
     }
 
     /// The cache works, as somebody who wanted to know has found out.
     pub(super) fn works(&self) {
-        let mut state = lock(&self.0);
-        let was_down = matches!(*state, State::Down { .. });
-        *state = State::Up { failures: 0 };
-        observe::cache_is_up(true);
-        drop(state);
-        if was_down {
+        let was = lock(&self.0).becomes(State::Up { failures: 0 });
+        if matches!(was, State::Down { .. }) {
             tracing::info!("the cache works again");
         }
     }
@@ -87,12 +78,31 @@ impl Breaker {
             }
         };
         if failures < FAILURES {
-            *state = State::Up { failures };
+            state.becomes(State::Up { failures });
             return;
         }
-        *state = State::Down { probe_at: Instant::now() + PAUSE };
-        observe::cache_is_up(false);
+        state.becomes(State::Down { probe_at: Instant::now() + PAUSE });
         drop(state);
         tracing::warn!(error, "the cache does not work: everything is read from the store");
+    }
+}
+
+impl State {
+    /// Counts caches that do not work, and returns what it was.
+    fn becomes(&mut self, next: Self) -> Self {
+        match (&*self, &next) {
+            (Self::Down { .. }, Self::Down { .. }) | (Self::Up { .. }, Self::Up { .. }) => {}
+            (_, Self::Down { .. }) => observe::caches_down(1),
+            (Self::Down { .. }, _) => observe::caches_down(-1),
+            // So that it is there to be seen.
+            _ => observe::caches_down(0),
+        }
+        mem::replace(self, next)
+    }
+}
+
+impl Drop for Breaker {
+    fn drop(&mut self) {
+        lock(&self.0).becomes(State::Untried);
     }
 }

@@ -12,7 +12,7 @@ use crate::app::{Answer, App, Database, Projects, one_project, setup};
 const HITS: &str = "idem_cache_reads_total{result=\"hit\"}";
 const MISSES: &str = "idem_cache_reads_total{result=\"miss\"}";
 const SKIPPED: &str = "idem_cache_reads_total{result=\"skipped\"}";
-const UP: &str = "idem_cache_up";
+const DOWN: &str = "idem_cache_down";
 
 /// Many requests for one new project at once, and later ones for it.
 async fn create_once(app: &App, name: &str) {
@@ -40,7 +40,7 @@ on_each_database! {
         }
         assert_eq!(app.metric(HITS).await - hits, 10.0);
         assert!(app.metric(MISSES).await >= 1.0);
-        assert_eq!(app.metric(UP).await, 1.0);
+        assert_eq!(app.metric(DOWN).await, 0.0);
     }
 
     async fn without_redis_it_is_said_and_there_is_one_project_all_the_same(database: Database) {
@@ -70,7 +70,7 @@ on_each_database! {
             let ready = app.ready().await;
             assert_eq!((ready.status, &ready.body["cache"]), (StatusCode::OK, &json!("down")), "{wrong}");
             create_once(&app, "Apollo").await;
-            assert_eq!(app.metric(UP).await, 0.0);
+            assert_eq!(app.metric(DOWN).await, 1.0);
             assert!(app.metric(SKIPPED).await >= 5.0, "{wrong}");
             let log = app.log();
             assert!(log.contains("REDIS_URL"), "{wrong}: {log}");
@@ -100,14 +100,14 @@ on_each_database! {
             app.has_cache("down").await;
             create_once(app, "while it is down").await;
             app.has_logged("the cache does not work").await;
-            assert_eq!(app.metric(UP).await, 0.0);
+            assert_eq!(app.metric(DOWN).await, 1.0);
         }
         tokio::task::block_in_place(|| redis.restart());
         for app in [&app, &other] {
             app.has_cache("redis").await;
             app.has_logged("the cache works again").await;
             create_once(app, "after").await;
-            assert_eq!(app.metric(UP).await, 1.0);
+            assert_eq!(app.metric(DOWN).await, 0.0);
         }
         assert_eq!(app.projects().await.len(), 18);
     }
