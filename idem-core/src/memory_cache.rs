@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -36,8 +36,9 @@ struct Inner {
     skipped: Mutex<Duration>,
 }
 
-/// A value, and when its time has passed.
-type Value = (Bytes, Instant);
+/// A value, and when its time has passed, by whichever clock says so first: one stands still while the
+/// machine sleeps, and the other one may be set back.
+type Value = (Bytes, Instant, SystemTime);
 
 #[derive(Clone)]
 struct Size;
@@ -46,7 +47,7 @@ struct Size;
 const OVERHEAD: u64 = 200;
 
 impl Weighter<[u8; 32], Value> for Size {
-    fn weight(&self, _: &[u8; 32], (value, _): &Value) -> u64 {
+    fn weight(&self, _: &[u8; 32], (value, _, _): &Value) -> u64 {
         value.len() as u64 + OVERHEAD
     }
 }
@@ -76,22 +77,27 @@ impl MemoryCache {
         *lock(&self.0.skipped) += by;
     }
 
-    fn now(&self) -> Instant {
-        Instant::now() + *lock(&self.0.skipped)
+    /// How far its clock is ahead.
+    fn skipped(&self) -> Duration {
+        *lock(&self.0.skipped)
     }
 }
 
 #[async_trait]
 impl Cache for MemoryCache {
     async fn get(&self, key: &[u8; 32]) -> Result<Option<Found>, CacheError> {
-        let Some((value, until)) = self.0.kept.get(key) else { return Ok(None) };
-        let expires_in = until.saturating_duration_since(self.now());
+        let Some((value, until, and_until)) = self.0.kept.get(key) else { return Ok(None) };
+        let skipped = self.skipped();
+        let left = until.saturating_duration_since(Instant::now() + skipped);
+        let and_left = and_until.duration_since(SystemTime::now() + skipped).unwrap_or_default();
+        let expires_in = left.min(and_left);
         Ok((!expires_in.is_zero()).then_some(Found { value, expires_in }))
     }
 
     async fn put(&self, key: &[u8; 32], value: Bytes, until: Instant) -> Result<(), CacheError> {
-        // What its owner counts from now on, this cache's clock does, too.
-        self.0.kept.insert(*key, (value, until + *lock(&self.0.skipped)));
+        let (skipped, left) = (self.skipped(), until.saturating_duration_since(Instant::now()));
+        let and_until = SystemTime::now() + left + skipped;
+        self.0.kept.insert(*key, (value, until + skipped, and_until));
         Ok(())
     }
 }
@@ -146,6 +152,7 @@ mod tests {
     #[tokio::test]
     async fn it_takes_no_more_than_it_may() {
         static LARGE: [u8; 10_000] = [7; 10_000];
+        static TOO_LARGE: [u8; 200_000] = [7; 200_000];
         let cache = MemoryCache::new(100_000);
         for key in 0..100 {
             put(&cache, key, &LARGE, HOUR).await;
@@ -156,7 +163,6 @@ mod tests {
             kept += u32::from(value(&cache, key).await.is_some());
         }
         assert!((1..10).contains(&kept), "{kept} of them are kept");
-        static TOO_LARGE: [u8; 200_000] = [7; 200_000];
         put(&cache, 200, &TOO_LARGE, HOUR).await;
         assert_eq!(value(&cache, 200).await, None);
     }

@@ -65,9 +65,11 @@ impl Learned {
                 known.get_or_init(|| origin);
             }
             Ok(None) => {}
+            // It says so itself, to those who need it.
+            Err(error) if error.is_outage() => {}
             Err(error) => {
                 let error = &error as &dyn Error;
-                tracing::debug!(error, "the store's origin could not be found out yet");
+                tracing::warn!(error, "nothing is cached: it cannot be told which store this is");
             }
         }
     }

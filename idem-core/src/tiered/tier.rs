@@ -36,6 +36,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long somebody who asks how the cache is waits for it.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// Stores' clocks may tell whole milliseconds only. And clocks run apart, but not by a thousandth.
+const CLOCK_TICK: Duration = Duration::from_millis(1);
+
 /// A cache, and what is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct Tier {
@@ -109,8 +112,7 @@ impl Tier {
     pub(super) fn keep(&self, completed: &Completed<'_>) {
         let Some(origin) = self.origin.known() else { return };
         let Completed { id, fingerprint, response, asked_at, age, lives } = *completed;
-        // Clocks run apart, but not by a thousandth.
-        let life = lives.saturating_sub(lives / 1000).min(self.max_age);
+        let life = lives.saturating_sub(lives / 1000 + CLOCK_TICK).min(self.max_age);
         let until = asked_at + life;
         if until <= Instant::now() {
             return;

@@ -34,8 +34,8 @@ pub(crate) trait Projects {
     /// Waits until the probe says that of the cache.
     async fn has_cache(&self, cache: &str);
 
-    /// The value of a metric, 0 when it is not there.
-    async fn metric(&self, name: &str) -> f64;
+    /// The value of a metric that counts, 0 when it is not there.
+    async fn metric(&self, name: &str) -> i64;
 }
 
 impl Projects for App {
@@ -64,12 +64,12 @@ impl Projects for App {
         }
     }
 
-    async fn metric(&self, name: &str) -> f64 {
+    async fn metric(&self, name: &str) -> i64 {
         let metrics = Answer::to(self.request(reqwest::Method::GET, "/metrics")).await;
         assert_eq!(metrics.status, StatusCode::OK);
         let text = metrics.body.as_str().unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0.0, |it| it.parse().unwrap())
+        value.map_or(0, |it| it.parse().unwrap())
     }
 }
 

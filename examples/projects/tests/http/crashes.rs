@@ -19,7 +19,7 @@ on_each_database! {
             let retry = app.create("k", "Apollo").await;
             assert!(retry.replayed());
             assert_eq!(retry.content(), first.content());
-            assert_eq!(app.projects().await, [first.body.clone()]);
+            assert_eq!(app.projects().await, std::slice::from_ref(&first.body));
             app.kill();
         }
     }
