@@ -4,7 +4,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use idem::{MemoryCache, PostgresStore, RedisCache, Tiered};
 use idem_testkit::{PostgresServer, RedisServer};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     database::Database,
@@ -34,6 +34,20 @@ async fn statements(database: &Database) -> i64 {
     sum
 }
 
+/// Repeats a request until it was replayed without the durable store: answers are cached behind the
+/// backs of their requests.
+async fn is_cached(service: &Service, database: &Database, path: &str, key: &str) {
+    let start = Instant::now();
+    loop {
+        statements(database).await;
+        assert!(service.send(path, key).await.is_replay());
+        if statements(database).await == 0 {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{path} {key} is not cached");
+    }
+}
+
 async fn store(database: &Database) -> PostgresStore {
     PostgresStore::connect(&of_app(database)).await.unwrap()
 }
@@ -54,6 +68,7 @@ async fn a_cached_replay_asks_the_durable_store_nothing() {
             let service = Service::over(store, &of_app(&database)).await;
             assert!(!service.send(path, tiers).await.is_replay());
             assert!(statements(&database).await > 0, "a first request asks");
+            is_cached(&service, &database, path, tiers).await;
             for _ in 0..20 {
                 assert!(service.send(path, tiers).await.is_replay());
             }
@@ -95,6 +110,7 @@ async fn a_shared_cache_is_shared() {
         };
         let (one, other) = (open().await, open().await);
         one.send(path, "k").await;
+        is_cached(&one, &database, path, "k").await;
         other.send(path, "another").await;
         statements(&database).await;
         assert!(other.send(path, "k").await.is_replay());

@@ -54,7 +54,7 @@ async fn serve<S: Store>(
     let meters = Meters::install()?;
     let idem = engine(store, tiers::cache())?;
     idem.spawn_sweeper(Duration::from_mins(1));
-    let tiers = tiers::live(&idem, &database).await?;
+    let tiers = tiers::at_start(&idem, &database).await?;
     tiers.log();
     let said = Said { database: &database, cache: tiers.cache };
     let delay = settings.delay;

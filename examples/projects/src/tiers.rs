@@ -54,7 +54,7 @@ pub(crate) struct Tiers {
     pub(crate) cache: &'static str,
 }
 
-/// Asks them.
+/// Asks them now.
 ///
 /// # Errors
 ///
@@ -72,6 +72,18 @@ pub(crate) async fn live<D>(idem: &Idem<D>, database: &Database) -> Result<Tiers
             CacheHealth::Down => "down",
         },
     })
+}
+
+/// Asks them a few times: a cache may take a moment for the first answer.
+pub(crate) async fn at_start<D>(idem: &Idem<D>, database: &Database) -> Result<Tiers, StoreError> {
+    let mut tiers = live(idem, database).await?;
+    for _ in 0..3 {
+        if tiers.cache != "down" {
+            break;
+        }
+        tiers = live(idem, database).await?;
+    }
+    Ok(tiers)
 }
 
 impl Tiers {

@@ -1,7 +1,9 @@
 //! `REDIS_URL` set, not set, wrong, and what it names dying, freezing, forgetting and coming back: one
 //! project each time.
 
-use demo::on_each_database;
+use std::time::{Duration, Instant};
+
+use demo::{on_each_database, testing::PATIENCE};
 use futures_util::future::join_all;
 use idem_testkit::RedisServer;
 use reqwest::StatusCode;
@@ -25,22 +27,37 @@ async fn create_once(app: &App, name: &str) {
     assert_eq!(projects.iter().filter(|it| it["name"] == name).count(), 1);
 }
 
+/// Repeats a request until it was replayed from the cache several times: a busy machine may keep it from
+/// answering in time.
+async fn hits(app: &App) {
+    let (start, before) = (Instant::now(), app.metric(HITS).await);
+    while app.metric(HITS).await < before + 5 {
+        assert!(start.elapsed() < PATIENCE, "replays are no hits");
+        assert!(Answer::to(app.named("Apollo")).await.replayed());
+    }
+}
+
+async fn comes_to(app: &App, metric: &str, value: i64) {
+    let start = Instant::now();
+    while app.metric(metric).await != value {
+        assert!(start.elapsed() < PATIENCE, "{metric} is not {value}");
+        app.ready().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 on_each_database! {
     async fn with_redis_both_tiers_are_live_and_replays_are_hits(database: Database) {
         let durable = if matches!(database, Database::Sqlite) { "sqlite" } else { "postgres" };
         let app = setup(database).variable("REDIS_URL", RedisServer::shared().url()).start();
         assert!(app.greeting().contains("cache: redis"), "{}", app.greeting());
         app.has_logged("both tiers are live").await;
-        let ready = app.ready().await;
-        assert_eq!((ready.status, ready.body), (StatusCode::OK, json!({ "durable": durable, "cache": "redis" })));
+        app.has_cache("redis").await;
+        assert_eq!(app.ready().await.body["durable"], durable);
         create_once(&app, "Apollo").await;
-        let hits = app.metric(HITS).await;
-        for _ in 0..10 {
-            assert!(Answer::to(app.named("Apollo")).await.replayed());
-        }
-        assert_eq!(app.metric(HITS).await - hits, 10);
+        hits(&app).await;
         assert!(app.metric(MISSES).await >= 1);
-        assert_eq!(app.metric(DOWN).await, 0);
+        comes_to(&app, DOWN, 0).await;
     }
 
     async fn without_redis_it_is_said_and_there_is_one_project_all_the_same(database: Database) {
@@ -70,7 +87,7 @@ on_each_database! {
             let ready = app.ready().await;
             assert_eq!((ready.status, &ready.body["cache"]), (StatusCode::OK, &json!("down")), "{wrong}");
             create_once(&app, "Apollo").await;
-            assert_eq!(app.metric(DOWN).await, 1);
+            comes_to(&app, DOWN, 1).await;
             assert!(app.metric(SKIPPED).await >= 5, "{wrong}");
             let log = app.log();
             assert!(log.contains("REDIS_URL"), "{wrong}: {log}");
@@ -90,7 +107,7 @@ on_each_database! {
             }
         };
         let redis = tokio::task::spawn_blocking(move || {
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(300));
             redis.stop();
             redis
         });
@@ -100,14 +117,14 @@ on_each_database! {
             app.has_cache("down").await;
             create_once(app, "while it is down").await;
             app.has_logged("the cache does not work").await;
-            assert_eq!(app.metric(DOWN).await, 1);
+            comes_to(app, DOWN, 1).await;
         }
         tokio::task::block_in_place(|| redis.restart());
         for app in [&app, &other] {
             app.has_cache("redis").await;
             app.has_logged("the cache works again").await;
             create_once(app, "after").await;
-            assert_eq!(app.metric(DOWN).await, 0);
+            comes_to(app, DOWN, 0).await;
         }
         assert_eq!(app.projects().await.len(), 18);
     }
@@ -138,7 +155,7 @@ on_each_database! {
         tokio::task::block_in_place(|| redis.restart());
         app.has_cache("redis").await;
         create_once(&app, "Apollo").await;
-        assert!(app.metric(HITS).await >= 1);
+        hits(&app).await;
     }
 
     // Another database behind the same cache is another service.
