@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use crate::{
     endpoint::Endpoint,
-    engine::{Answered, Engine, GuardedRequest, warn_of},
+    engine::{Answered, Engine, GuardedRequest},
     error::StoreError,
     handler::{Granted, Handled},
     held::{Outcome, Reconciler, ResolveError},
@@ -226,38 +226,21 @@ impl<D> Idem<D> {
         self.engine.tasks.wait().await;
     }
 
-    /// Deletes expired records `every` so often, in small batches, until [`drain`](Self::drain).
-    /// Several servers may do so at once. Less than a second counts as a second. A store error is logged and the next round tries again.
+    /// Deletes expired records `every` so often, until [`drain`](Self::drain). Several servers may do
+    /// so at once. Less than a second counts as a second. A store error is logged and the next round
+    /// tries again.
+    ///
+    /// It takes at most a fifth of the time of one connection: after each batch it rests four times as
+    /// long as the batch took. A batch has as many records, 10 to 1,000, as the store deletes in some
+    /// 50 milliseconds. Where more has expired than a round can delete before the next one is due, that
+    /// follows at once, and an event says so.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub fn spawn_sweeper(&self, every: Duration) {
-        const BATCH: u32 = 500;
         let engine = Arc::clone(&self.engine);
-        let stop = self.engine.draining.clone();
-        self.engine.tasks.spawn(async move {
-            while stop.run_until_cancelled(sleep(every.max(Duration::from_secs(1)))).await.is_some()
-            {
-                let mut swept = 0;
-                loop {
-                    match engine.store.within(Call::Sweep, engine.store.store.sweep(BATCH)).await {
-                        Ok(batch) => {
-                            observe::swept(batch);
-                            swept += batch;
-                            if batch < u64::from(BATCH) || stop.is_cancelled() {
-                                break;
-                            }
-                        }
-                        Err(error) => {
-                            warn_of(&error, "expired records could not be swept");
-                            break;
-                        }
-                    }
-                }
-                tracing::debug!(swept, "expired records were swept");
-            }
-        });
+        self.engine.tasks.spawn(engine.sweep(every.max(Duration::from_secs(1))));
     }
 
     /// Asks a reconciler about every held record `every` so often, and resolves those whose outcome

@@ -37,6 +37,7 @@ mod response;
 mod running;
 mod scope;
 mod store;
+mod sweeping;
 mod sync;
 #[cfg(test)]
 mod test_support;

@@ -34,4 +34,5 @@ mod scopes;
 mod secrets;
 mod settings;
 mod support;
+mod sweeping;
 mod waiting;

@@ -22,6 +22,7 @@ use idem::{
     NoTransactions, Owner, Record, RecordId, Resolution, Scope, Store, StoreError, StoredResponse,
     Written,
 };
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 /// The state of an application under test.
@@ -203,9 +204,30 @@ pub(crate) struct Rigged {
     faults: Arc<Mutex<HashMap<&'static str, Fault>>>,
     arrived: Arc<Mutex<HashMap<&'static str, u32>>>,
     announcer: Arc<OnceLock<Announcer>>,
+    sweeps: Arc<Mutex<Vec<Sweep>>>,
+    /// How long a sweep takes for each record that it deletes.
+    sweeping_takes: Arc<Mutex<Duration>>,
+}
+
+/// One batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweep {
+    pub(crate) limit: u32,
+    pub(crate) begun: Instant,
+    pub(crate) took: Duration,
 }
 
 impl Rigged {
+    /// From now on a sweep takes so long for each record.
+    pub(crate) fn sweeping_takes(&self, each: Duration) {
+        *self.sweeping_takes.lock().unwrap() = each;
+    }
+
+    /// The batches that were swept.
+    pub(crate) fn sweeps(&self) -> Vec<Sweep> {
+        self.sweeps.lock().unwrap().clone()
+    }
+
     pub(crate) fn fault(&self, operation: &'static str, fault: Fault) {
         self.faults.lock().unwrap().insert(operation, fault);
     }
@@ -313,7 +335,16 @@ impl Store for Rigged {
     }
 
     async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
-        self.line("sweep", self.memory.sweep(limit)).await
+        let begun = Instant::now();
+        let sweep = async {
+            let swept = self.memory.sweep(limit).await?;
+            let each = *self.sweeping_takes.lock().unwrap();
+            tokio::time::sleep(each * u32::try_from(swept).unwrap()).await;
+            Ok(swept)
+        };
+        let swept = self.line("sweep", sweep).await;
+        self.sweeps.lock().unwrap().push(Sweep { limit, begun, took: begun.elapsed() });
+        swept
     }
 
     async fn held(&self, after: Option<Fence>, limit: u32) -> Result<Vec<Held>, StoreError> {
