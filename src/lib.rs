@@ -270,3 +270,8 @@ pub mod __private {
 #[cfg(all(doctest, feature = "postgres", feature = "redis"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The code of the page on growing.
+#[cfg(all(doctest, feature = "postgres", feature = "sqlite"))]
+#[doc = include_str!("../docs/scaling.md")]
+struct Scaling;

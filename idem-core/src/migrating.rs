@@ -58,9 +58,8 @@ use crate::{
 /// execution to execution as long as the new store's fences are below those of the old one while
 /// processes use the old store alone, as those of a new table are; and above them once processes use
 /// the new store alone. So raise them in step 2, above the greatest fence of the old one: on Postgres
-/// by `setval('idem_fence', …)`. On Redis fences are times: from there, raise them above the time; to
-/// there, an execution by a process that uses the old store alone can have a lower fence than the one
-/// before it.
+/// by `setval('idem_fence', …)`. On Redis fences are times: to there, an execution by a process that
+/// uses the old store alone can have a lower fence than the one before it.
 ///
 /// # No transactions
 ///

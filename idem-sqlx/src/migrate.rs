@@ -20,9 +20,13 @@ pub(crate) fn migrator(files: &[File], names: &Names) -> Migrator {
         None => String::new(),
     };
     let migration = |file: &File| {
-        let sql = trusted(format!("{in_schema}{}", names.renamed(file.sql)));
+        let sql = names.renamed(file.sql);
+        let in_schema = trusted(format!("{in_schema}{sql}"));
         let description = file.description.into();
-        Migration::new(file.version, description, MigrationType::Simple, sql, false)
+        let of_file =
+            Migration::new(file.version, description, MigrationType::Simple, trusted(sql), false);
+        // With the checksum of the file alone, so that tables may move to another schema.
+        Migration { sql: in_schema, ..of_file }
     };
     let mut migrator = Migrator::with_migrations(files.iter().map(migration).collect());
     migrator.dangerous_set_table_name(names.quoted("_migrations"));

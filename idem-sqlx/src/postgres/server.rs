@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection, Postgres, postgres::PgRow};
 
-use crate::{connections::Server, row::Hit, statement::Query};
+use crate::{connections::Server, row::Hit, statement::Query, tx::is_conflict};
 
 impl Server for Postgres {
     /// Codes: class 08, connection exception, 57P01 to 57P05, the server's reasons to end a session,
@@ -31,8 +31,9 @@ impl Server for Postgres {
         false
     }
 
-    fn may_be_repeated(_: &sqlx::Error) -> bool {
-        false
+    /// Servers that know no locks, or no `READ COMMITTED`, end a statement that met another one.
+    fn may_be_repeated(error: &sqlx::Error) -> bool {
+        is_conflict(error)
     }
 
     async fn fetch<T>(

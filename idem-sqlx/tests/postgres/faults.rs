@@ -146,3 +146,45 @@ async fn connecting_to_a_frozen_server_ends_in_time() {
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     server.resume();
 }
+
+/// Lets writes of records end for having met another transaction, all but each `of`th.
+async fn writes_meet_others(database: &Database, of: u32) {
+    let sql = format!(
+        "CREATE SEQUENCE met;
+        CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('met') % {of} <> 0 THEN
+                RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
+            END IF;
+            RETURN coalesce(NEW, OLD);
+        END $$;
+        CREATE TRIGGER meet BEFORE INSERT OR UPDATE OR DELETE ON idem
+            FOR EACH ROW EXECUTE FUNCTION meet();"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&database.outside).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_that_met_another_transaction_is_sent_again() {
+    let database = Database::fresh().await;
+    let store = database.store().await;
+    writes_meet_others(&database, 3).await;
+    let done = claim("done");
+    assert!(is_won(&store.claim(&done).await.unwrap()));
+    assert_eq!(store.renew(&done.owner, LEASE).await.unwrap(), Written::Accepted);
+    let written = store.complete(&done.owner, &response("paid"), TTL).await.unwrap();
+    assert_eq!(written, Written::Accepted);
+    let released = claim("released");
+    assert!(is_won(&store.claim(&released).await.unwrap()));
+    assert_eq!(store.release(&released.owner).await.unwrap(), Written::Accepted);
+    assert_eq!(database.number("SELECT last_value FROM met").await, 3 * 5);
+}
+
+#[tokio::test]
+async fn a_statement_that_always_meets_others_is_given_up() {
+    let database = Database::fresh().await;
+    let store = database.store().await;
+    writes_meet_others(&database, 1_000_000).await;
+    let error = store.claim(&claim("k")).await.unwrap_err();
+    assert!(error.is_outage(), "{error:?}");
+    assert_eq!(database.number("SELECT last_value FROM met").await, 6);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use idem_core::{Claim, Claimed, Owner, Recover, Store, StoredResponse, Written};
+use idem_sqlx::PostgresStore;
 use idem_testkit::Harness;
 use sqlx::Row;
 
@@ -69,4 +70,32 @@ async fn a_held_record_that_is_given_an_answer_is_replayed() {
     let late = store.complete(&owner, &response("late"), TTL).await.unwrap();
     assert_eq!(late, Written::Stale, "a late owner does not take its answer for the recorded one");
     assert_eq!(store.claim(&claim("k")).await.unwrap().claimed, Claimed::Completed(given));
+}
+
+/// The page on growing moves the tables into another schema.
+#[tokio::test]
+async fn the_tables_move_to_another_schema_in_one_transaction() {
+    let database = Database::fresh().await;
+    let before = database.store().await;
+    let done = claim("k");
+    assert!(is_won(&before.claim(&done).await.unwrap()));
+    let written = before.complete(&done.owner, &response("paid"), TTL).await.unwrap();
+    assert_eq!(written, Written::Accepted);
+
+    let page = include_str!("../../../docs/scaling.md");
+    let blocks = page.split("```sql\n").skip(1).map(|it| it.split("```").next().unwrap());
+    let [fences, to_schema] = blocks.collect::<Vec<_>>()[..] else { panic!("two blocks") };
+    database.execute("CREATE SCHEMA payments").await;
+    database.execute(to_schema).await;
+    assert!(before.claim(&claim("new")).await.is_err(), "who was not replaced is refused");
+
+    let builder = PostgresStore::builder(database.url.parse().unwrap()).schema("payments");
+    let after = builder.connect().await.unwrap();
+    after.migrate().await.unwrap();
+    let claimed = after.claim(&claim("k")).await.unwrap().claimed;
+    assert_eq!(claimed, Claimed::Completed(response("paid")));
+    let raise = format!("SET search_path TO payments; {fences}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&database.outside).await.unwrap();
+    let claimed = after.claim(&claim("new")).await.unwrap().claimed;
+    assert!(matches!(claimed, Claimed::Won { fence, .. } if fence.get() > 1_000_000));
 }
