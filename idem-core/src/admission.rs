@@ -13,6 +13,9 @@ use crate::{
     store::{After, Claimed, Judged},
 };
 
+/// How long those who wait do not ask the store again at most after it could not answer.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
+
 /// What the store says to a request.
 pub(crate) enum Verdict<T> {
     /// It runs, with this.
@@ -145,16 +148,27 @@ impl Engine {
 
     /// Reads all awaited records in one query, again and again, until nobody waits.
     async fn poll(self: Arc<Self>) {
+        let interval = self.defaults.poll_interval;
+        let mut pause = interval;
         loop {
-            self.awaited.pause(self.defaults.poll_interval).await;
+            self.awaited.pause(pause).await;
             let Some(ids) = self.awaited.ids() else { return };
-            match self.store.within(Call::NotInFlight, self.store.store.not_in_flight(&ids)).await {
-                Ok(ids) => ids.iter().for_each(|id| self.running.let_one_claim(id.digest())),
+            pause = match self
+                .store
+                .within(Call::NotInFlight, self.store.store.not_in_flight(&ids))
+                .await
+            {
+                Ok(ids) => {
+                    ids.iter().for_each(|id| self.running.let_one_claim(id.digest()));
+                    interval
+                }
                 Err(error) => {
                     let error = &error as &dyn Error;
                     tracing::warn!(error, "records that requests wait for could not be read");
+                    // There may have been a reason to ask now.
+                    interval.min(AFTER_A_FAILURE)
                 }
-            }
+            };
         }
     }
 }

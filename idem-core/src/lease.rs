@@ -92,7 +92,11 @@ async fn renew(
             Ok(Written::Stale) => {
                 // The execution may just have been recorded, and be about to stop us.
                 if timeout(store.timeout, stop.cancelled()).await.is_err() {
-                    tracing::error!(operation, "an execution lost its lease to another one");
+                    tracing::error!(
+                        operation,
+                        "an execution that is not recorded yet no longer has its record in flight: \
+                         another one took over, or an answer of the store was lost"
+                    );
                 }
                 return;
             }

@@ -118,6 +118,25 @@ async fn lost_announcements_have_the_store_asked_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_failed_is_soon_repeated() {
+    let (one, other) = processes();
+    one.store.fault("announce", Fault::Swallowed);
+    let (first, waiters) = waiting(&one, &other, "/", "", 10).await;
+    for fault in [Fault::Refused, Fault::Swallowed] {
+        one.store.fault("not_in_flight", fault);
+        one.store.announces().announce(Announced::Lost);
+        sleep(LONG).await;
+    }
+    first.await.unwrap();
+    assert!(waiters.iter().all(|it| !it.is_finished()), "nobody could see that it has ended");
+
+    one.store.repair();
+    for answer in timeout(Duration::from_secs(6), join_all(waiters)).await.unwrap() {
+        assert_eq!(answer.unwrap().text(), "run 1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn announcements_that_were_lost_before_anybody_waited_have_the_store_asked_once() {
     let (one, other) = processes();
     one.store.fault("announce", Fault::Swallowed);
