@@ -59,7 +59,9 @@ impl Address {
     pub(crate) fn server(self, patience: Duration) -> RedisResult<Server> {
         match self {
             Self::Single(server) => Server::single(server, patience),
-            Self::Cluster(nodes) => Ok(Server::Cluster(cluster(nodes, patience).build()?)),
+            Self::Cluster(nodes) => {
+                Ok(Server::Cluster(cluster(nodes, patience).build()?, patience))
+            }
         }
     }
 
@@ -72,7 +74,8 @@ impl Address {
                 Server::single(server.set_redis_settings(settings), patience)
             }
             Self::Cluster(nodes) => {
-                Ok(Server::Cluster(cluster(nodes, patience).use_protocol(PROTOCOL).build()?))
+                let client = cluster(nodes, patience).use_protocol(PROTOCOL).build()?;
+                Ok(Server::Cluster(client, patience))
             }
         }
     }
@@ -93,7 +96,7 @@ fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> ClusterClientBuild
 #[derive(Clone)]
 pub(crate) enum Server {
     Single(Client, AsyncConnectionConfig),
-    Cluster(ClusterClient),
+    Cluster(ClusterClient, Duration),
 }
 
 impl Server {
@@ -109,7 +112,7 @@ impl Server {
             Self::Single(client, config) => Connection::Single(
                 client.get_multiplexed_async_connection_with_config(config).await?,
             ),
-            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+            Self::Cluster(client, _) => Connection::Cluster(client.get_async_connection().await?),
         })
     }
 
@@ -125,8 +128,10 @@ impl Server {
                     client.get_multiplexed_async_connection_with_config(&config).await?,
                 )
             }
-            Self::Cluster(client) => {
-                let config = ClusterConfig::new().set_push_sender(sender);
+            Self::Cluster(client, patience) => {
+                // It replaces the client's own, also where it says nothing.
+                let config =
+                    ClusterConfig::new().set_response_timeout(*patience).set_push_sender(sender);
                 Connection::Cluster(client.get_async_connection_with_config(config).await?)
             }
         };
@@ -178,13 +183,20 @@ impl Connection {
 
     /// Asks each server that has records.
     pub(crate) async fn ask_masters(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        self.ask(command, MultipleNodeRoutingInfo::AllMasters).await
+    }
+
+    /// Asks each server that has records, or may have them after a failover.
+    pub(crate) async fn ask_all(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
+        self.ask(command, MultipleNodeRoutingInfo::AllNodes).await
+    }
+
+    async fn ask(&mut self, command: Cmd, of: MultipleNodeRoutingInfo) -> RedisResult<Vec<Value>> {
         match self {
             Self::Single(connection) => Ok(vec![connection.send_packed_command(&command).await?]),
             Self::Cluster(connection) => {
-                let masters = (MultipleNodeRoutingInfo::AllMasters, None);
-                let answers =
-                    connection.route_command(command, RoutingInfo::MultiNode(masters)).await?;
-                match answers {
+                let of = RoutingInfo::MultiNode((of, None));
+                match connection.route_command(command, of).await? {
                     Value::Map(answers) => Ok(answers.into_iter().map(|(_, it)| it).collect()),
                     other => Ok(vec![other]),
                 }

@@ -27,9 +27,18 @@ pub(crate) struct Scripts {
     pub(crate) held: Script,
 }
 
+/// What a full server runs all the same: without it, what runs would lose its leases while nobody can
+/// claim, and run beside the next ones as soon as somebody can.
+macro_rules! always {
+    () => {
+        "#!lua flags=allow-oom\n"
+    };
+}
+
 macro_rules! script {
-    ($file:literal) => {
+    ($file:literal $(, $flags:ident!())?) => {
         Script::new(concat!(
+            $($flags!(),)?
             include_str!("scripts/record.lua"),
             "\n",
             include_str!(concat!("scripts/", $file))
@@ -41,9 +50,9 @@ impl Scripts {
     pub(crate) fn new() -> Self {
         Self {
             claim: script!("claim.lua"),
-            end: script!("end.lua"),
-            renew: script!("renew.lua"),
-            release: script!("release.lua"),
+            end: script!("end.lua", always!()),
+            renew: script!("renew.lua", always!()),
+            release: script!("release.lua", always!()),
             get: script!("get.lua"),
             in_flight: script!("in_flight.lua"),
             candidates: script!("candidates.lua"),

@@ -24,13 +24,20 @@ enum Eviction {
     Unknown,
 }
 
-/// Looks at every server that has records.
+/// Looks at every server that has records, and at those that may have them after a failover, if all of
+/// them are there.
 pub(crate) async fn survey(
     mut connection: Connection,
     patience: Duration,
     on_eviction: OnEviction,
 ) -> Result<(), SetupError> {
-    let asked = timeout(patience, connection.ask_masters(info())).await;
+    let asking = async {
+        match timeout(patience / 2, connection.ask_all(info())).await {
+            Ok(Ok(answers)) => Ok(answers),
+            _ => connection.ask_masters(info()).await,
+        }
+    };
+    let asked = timeout(patience, asking).await;
     let answers = asked.map_err(|_| SetupError::TimedOut(patience))??;
     for answer in answers {
         // A server that forbids `INFO` can be used all the same.

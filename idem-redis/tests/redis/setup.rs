@@ -339,3 +339,51 @@ async fn a_full_server_is_an_error_of_its_own_and_nothing_is_written() {
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(is_won(&store.claim(&claim("other")).await.unwrap()));
 }
+
+/// Otherwise executions would lose their leases while nobody can claim, and run beside the next ones
+/// as soon as somebody can.
+#[tokio::test]
+async fn a_full_server_renews_and_ends_what_runs() {
+    let server = RedisServer::start();
+    let store = Database::on(&server).store().await;
+    let [completed, failed, held, released, resolved] =
+        ["completed", "failed", "held", "released", "resolved"].map(claim);
+    for claim in [&completed, &failed, &held, &released, &resolved] {
+        assert!(is_won(&store.claim(claim).await.unwrap()));
+    }
+    assert_eq!(store.hold(&resolved.owner).await.unwrap(), Written::Accepted);
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = store.claim(&claim("other")).await;
+    assert!(matches!(refused, Err(StoreError::Full { .. })), "{refused:?}");
+    for claim in [&completed, &failed, &held, &released] {
+        assert_eq!(store.renew(&claim.owner, TTL).await.unwrap(), Written::Accepted);
+    }
+    for written in [
+        store.complete(&completed.owner, &response("paid"), TTL).await,
+        store.fail(&failed.owner, TTL).await,
+        store.hold(&held.owner).await,
+        store.release(&released.owner).await,
+        store.resolve(&resolved.owner, &Resolution::Failed { ttl: TTL }).await,
+    ] {
+        assert_eq!(written.unwrap(), Written::Accepted);
+    }
+    let replayed = store.claim(&claim("completed")).await.unwrap().claimed;
+    assert_eq!(replayed, Claimed::Completed(response("paid")));
+}
+
+/// It may be a master one day.
+#[tokio::test]
+async fn every_replica_of_a_cluster_is_looked_at() {
+    let cluster = RedisCluster::start();
+    let builder = || RedisStore::cluster(cluster.urls()).refuse_eviction();
+    for node in &cluster.nodes()[3..] {
+        node.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
+        node.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
+        let refused = builder().connect().await;
+        assert!(matches!(refused, Err(SetupError::Evicts { .. })), "{refused:?}");
+        node.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    }
+    // One that is gone is in nobody's way.
+    cluster.nodes()[5].stop();
+    builder().connect().await.unwrap();
+}
