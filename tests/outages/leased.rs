@@ -40,6 +40,9 @@ fn router<D: 'static>() -> Router<Service<D>> {
         .route("/renewed", post(renewed))
 }
 
+/// Of what is renewed.
+const LEASE: Duration = Duration::from_millis(600);
+
 /// Waits for the wire to have failed again.
 async fn meets_the_fault<D>(service: &Service<D>, before: usize) {
     let start = Instant::now();
@@ -50,10 +53,10 @@ async fn meets_the_fault<D>(service: &Service<D>, before: usize) {
 }
 
 macro_rules! on_each_store {
-    ($($store:ident),*) => {$(
+    ($($store:ident: $($path:ident)::+;)*) => {$(
         mod $store {
             use super::*;
-            use crate::support::$store::{records, service};
+            use crate::$($path)::+::{records, service};
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn at_a_claim_nothing_runs_and_a_retry_executes_once_the_wire_is_repaired() {
@@ -107,6 +110,8 @@ macro_rules! on_each_store {
                     let before = service.proxy.met();
                     service.proxy.fail(fault);
                     meets_the_fault(&service, before).await;
+                    // It has lapsed for everybody else.
+                    sleep(LEASE).await;
                     let duplicate = service.send(&router, "/renewed", "k").await;
                     assert_eq!(duplicate.problem(), "in-flight", "{fault:?}");
                     service.proxy.repair();
@@ -158,4 +163,8 @@ macro_rules! on_each_store {
     )*};
 }
 
-on_each_store!(postgres, redis);
+on_each_store! {
+    postgres: support::postgres;
+    redis: support::redis;
+    cluster: cluster;
+}

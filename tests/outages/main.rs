@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what the tests share is a test, too")]
 
+mod cluster;
+mod crowds;
+mod endings;
 mod leased;
 mod support;
 mod transactional;
+mod waiting;

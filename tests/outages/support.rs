@@ -74,11 +74,37 @@ impl Runs {
     }
 }
 
+/// What can fail between an engine and its store.
+pub(crate) trait Wire: Send + Sync {
+    /// See [`FaultProxy::fail`].
+    fn fail(&self, fault: Fault);
+
+    /// See [`FaultProxy::repair`].
+    fn repair(&self);
+
+    /// See [`FaultProxy::met`].
+    fn met(&self) -> usize;
+}
+
+impl Wire for FaultProxy {
+    fn fail(&self, fault: Fault) {
+        Self::fail(self, fault);
+    }
+
+    fn repair(&self) {
+        Self::repair(self);
+    }
+
+    fn met(&self) -> usize {
+        Self::met(self)
+    }
+}
+
 /// The router state, and the wire.
 pub(crate) struct Service<D> {
     pub(crate) idem: Idem<D>,
     pub(crate) runs: Runs,
-    pub(crate) proxy: Arc<FaultProxy>,
+    pub(crate) proxy: Arc<dyn Wire>,
 }
 
 impl<D> Clone for Service<D> {
@@ -101,6 +127,11 @@ impl<D> FromRef<Service<D>> for Runs {
 }
 
 impl<D: 'static> Service<D> {
+    /// The same service in another process.
+    pub(crate) fn in_another_process(&self, idem: Idem<D>) -> Self {
+        Self { idem, ..self.clone() }
+    }
+
     /// Sends a request, and asserts that its answer comes in time.
     pub(crate) async fn send(&self, router: &Router<Self>, path: &str, key: &str) -> Answer {
         let sent_at = Instant::now();
@@ -189,6 +220,12 @@ pub(crate) mod postgres {
         (Service { idem, runs: Runs::default(), proxy: Arc::new(proxy) }, url)
     }
 
+    /// An engine over the same records, past the wire.
+    pub(crate) async fn past_the_wire(url: &str) -> Idem<Db> {
+        let store = PostgresStore::connect(url).await.unwrap();
+        Idem::builder(store).build().unwrap()
+    }
+
     /// How many completed records there are, and how many others.
     pub(crate) async fn records(url: &str) -> (i64, i64) {
         let mut connection = PgConnection::connect(url).await.unwrap();
@@ -216,9 +253,20 @@ pub(crate) mod redis {
         (Service { idem, runs: Runs::default(), proxy: Arc::new(proxy) }, prefix)
     }
 
+    /// An engine over the same records, past the wire.
+    pub(crate) async fn past_the_wire(prefix: &str) -> Idem {
+        let builder = RedisStore::builder(RedisServer::shared().url()).prefix(prefix);
+        Idem::builder(builder.connect().await.unwrap()).build().unwrap()
+    }
+
     /// How many completed records there are, and how many others.
     #[allow(clippy::unused_async, reason = "others ask over a connection")]
     pub(crate) async fn records(prefix: &str) -> (i64, i64) {
+        count(RedisServer::shared(), prefix)
+    }
+
+    /// What a server has of that.
+    pub(crate) fn count(server: &RedisServer, prefix: &str) -> (i64, i64) {
         const COUNT: &str = "
             local found = {0, 0}
             for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
@@ -227,7 +275,7 @@ pub(crate) mod redis {
             end
             return found";
         let pattern = format!("{prefix}{{??}}:{}", "?".repeat(64));
-        let found = RedisServer::shared().command(&["EVAL", COUNT, "0", &pattern]);
+        let found = server.command(&["EVAL", COUNT, "0", &pattern]);
         let mut found = found.lines().map(|it| it.parse().unwrap());
         (found.next().unwrap(), found.next().unwrap())
     }

@@ -76,6 +76,26 @@ impl RedisCluster {
         format!("test-{}:", self.prefixes.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Has the nodes tell everybody that they are found at these ports, for instance those of
+    /// [proxies](crate::FaultProxy), and waits until all of them say so. Replicas follow their masters
+    /// there, too; what nodes tell each other about failures does not go that way.
+    ///
+    /// # Panics
+    ///
+    /// When there is not a port for each node, or when they do not say so within half a minute.
+    pub fn announce_ports(&self, ports: &[u16]) {
+        assert_eq!(ports.len(), self.nodes.len(), "a port for each node");
+        for (node, port) in self.nodes.iter().zip(ports) {
+            let answer =
+                node.command(&["CONFIG", "SET", "cluster-announce-port", &port.to_string()]);
+            assert_eq!(answer, "OK");
+        }
+        self.wait_until("the nodes are announced at their ports", |node| {
+            let known = node.command(&["CLUSTER", "NODES"]);
+            ports.iter().all(|port| known.contains(&format!(":{port}@")))
+        });
+    }
+
     /// Waits until every slot has a master and every replica is up to date.
     ///
     /// # Panics
