@@ -25,9 +25,10 @@
 //! - [`Scope`] says whose key it is.
 //! - [`Attempt`] is what a handler may know of its own execution.
 //! - `Tx` is the database transaction that a handler may run in, so that its writes and the record
-//!   commit together (features `postgres`, `sqlite`).
+//!   commit together (features `postgres`, `mysql`, `sqlite`).
 //! - A [`Store`] keeps the records: `PostgresStore` (feature `postgres`, the default),
-//!   `SqliteStore` (`sqlite`), `RedisStore` (`redis`), `MemoryStore` (`memory`), or your own.
+//!   `MySqlStore` (`mysql`: MariaDB), `SqliteStore` (`sqlite`), `RedisStore` (`redis`), `MemoryStore`
+//!   (`memory`), or your own.
 //! - [`Tiered`] reads completed records from a [`Cache`] in front of a store: `MemoryCache` (`memory`),
 //!   `RedisCache` (`redis`), or your own.
 //! - [`Held`] records wait for somebody to decide; a [`Reconciler`] does so by itself.
@@ -42,7 +43,7 @@ mod extract;
 mod key;
 mod not_final;
 mod state;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "mysql"))]
 mod tx;
 
 pub use idem_core::{
@@ -131,8 +132,8 @@ pub use idem_macros::Scope;
 ///
 /// # In a transaction
 ///
-/// A handler that takes a `Tx<Postgres>` or a `Tx<Sqlite>` runs in a transaction of that database,
-/// which must be the one of the engine's store. What it writes through the `Tx` and the record of
+/// A handler that takes a `Tx<Postgres>`, a `Tx<MySql>` or a `Tx<Sqlite>` runs in a transaction of that
+/// database, which must be the one of the engine's store. What it writes through the `Tx` and the record of
 /// its answer commit together, so that the effect in the database is there exactly once, whatever
 /// crashes when:
 ///
@@ -150,7 +151,8 @@ pub use idem_macros::Scope;
 ///   one (serialization failure, deadlock). All its arguments must be `Clone`, or a `Path` of what is.
 ///   Without it, or after that many, the client gets a 503 and may retry.
 /// - `isolation`, default the connection's own: `"read committed"`, `"repeatable read"` or
-///   `"serializable"`. Postgres only, like the timeouts that follow.
+///   `"serializable"`. Not on SQLite, like the timeouts that follow. MariaDB counts `lock_timeout` and
+///   `idle_timeout` in whole seconds; they are rounded up.
 /// - `lock_timeout`, `statement_timeout`, default the connection's own: how long a statement of the
 ///   transaction waits for a lock, and may take.
 /// - `idle_timeout`, default `"60s"`: how long the transaction may be open without a statement,
@@ -228,9 +230,11 @@ pub use idem_redis::{
     NotReplicated, RedisBuilder, RedisCache, RedisCacheBuilder, RedisStore,
     SetupError as RedisSetupError,
 };
+#[cfg(feature = "mysql")]
+pub use idem_sqlx::{MySqlBuilder, MySqlStore};
 #[cfg(feature = "postgres")]
 pub use idem_sqlx::{PostgresBuilder, PostgresStore};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "mysql"))]
 pub use idem_sqlx::{SetupError, Tx, is_conflict};
 #[cfg(feature = "sqlite")]
 pub use idem_sqlx::{SqliteBuilder, SqliteStore};
@@ -238,7 +242,7 @@ pub use idem_sqlx::{SqliteBuilder, SqliteStore};
 pub use crate::{edge::TransactionConflict, not_final::NotFinal, state::HasEngine};
 
 /// Without a database there is nothing to conflict.
-#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+#[cfg(not(any(feature = "postgres", feature = "sqlite", feature = "mysql")))]
 fn is_conflict(_: &(dyn std::error::Error + 'static)) -> bool {
     false
 }

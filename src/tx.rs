@@ -24,6 +24,9 @@ pub trait Transacts<DB> {}
 #[cfg(feature = "postgres")]
 impl Transacts<sqlx::Postgres> for sqlx::Postgres {}
 
+#[cfg(feature = "mysql")]
+impl Transacts<sqlx::MySql> for sqlx::MySql {}
+
 #[cfg(feature = "sqlite")]
 impl Transacts<sqlx::Sqlite> for sqlx::Sqlite {}
 
@@ -104,6 +107,12 @@ impl<DB: Database> Probe<Option<Tx<DB>>> {
 
 #[cfg(feature = "postgres")]
 impl Probe<Tx<sqlx::Postgres>> {
+    /// It does.
+    pub const TAKES_SETTINGS: bool = true;
+}
+
+#[cfg(feature = "mysql")]
+impl Probe<Tx<sqlx::MySql>> {
     /// It does.
     pub const TAKES_SETTINGS: bool = true;
 }

@@ -67,6 +67,7 @@ impl Dialect {
     }
 
     /// When the row `r` came to be, that is about to be won.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     fn created_at(&self) -> String {
         let now = self.now;
         format!("CASE WHEN r.expires_at <= {now} THEN excluded.created_at ELSE r.created_at END")
@@ -117,6 +118,7 @@ impl Dialect {
     /// Fence and times of a row that is taken over are drawn under that row's lock, because the
     /// statement may have waited for it: so the fence is higher than those of all who had the row
     /// before, and the lease is whole.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn win(&self, condition: &str) -> String {
         let Self { now, never, table, fence, .. } = self;
         let (verdict, age, created_at) = (self.verdict(), self.age(), self.created_at());
@@ -154,6 +156,7 @@ impl Dialect {
 
     /// Reads the record inside of a transaction that is to be its execution, and decides.
     /// `locked` is a select whose column `got` says whether nobody else is at it.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn decide(&self, locked: &str) -> String {
         let (look, fence, smallint) = (self.look(), &self.fence, self.smallint);
         format!(
@@ -182,6 +185,7 @@ impl Dialect {
     /// Writes the record of an execution that ran in a transaction, if `condition` holds, and if
     /// nobody has completed or claimed the record since its fence was drawn. This decides between
     /// executions; all that came before only spares the effort.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn record(&self, condition: &str) -> String {
         let Self { now, table, .. } = self;
         let (verdict, created_at) = (self.verdict(), self.created_at());

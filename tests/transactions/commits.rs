@@ -9,57 +9,154 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use idem::{Idem, PostgresStore, Tx, idempotent};
-use idem_testkit::PostgresServer;
-use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
-
-use crate::{
-    proxy::{Fault, Proxy},
-    support::{
-        Hold, Runs, Service, eventually, patiently,
-        postgres::{engine, service, service_on, url_of},
-    },
+use idem::{Idem, MySqlStore, PostgresStore, Tx, idempotent};
+use idem_testkit::{MariaDbServer, PostgresServer};
+use sqlx::{
+    Database, MySql, MySqlPool, PgPool, Postgres, mysql::MySqlPoolOptions, postgres::PgPoolOptions,
 };
 
-#[idempotent(scope = "global")]
-async fn create(State(runs): State<Runs>, mut tx: Tx<Postgres>) -> (StatusCode, String) {
-    let run = runs.count();
-    sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
-    (StatusCode::CREATED, format!("run {run}"))
+use tokio::time::sleep;
+
+use crate::{
+    proxy::{Fault, Protocol, Proxy},
+    support::{self, Hold, Runs, Service, eventually, on_databases, patiently},
+};
+
+/// A database whose server is reached over a wire.
+pub(crate) trait Wired: Database + Sized {
+    type Server;
+
+    /// Marks the session that a handler has, for [`end_session`](Self::end_session).
+    const MARK: &'static str;
+
+    /// A service whose connections go through a proxy. It looks at its database past the proxy.
+    async fn proxied() -> (Service<Self>, Proxy);
+
+    async fn service_on(server: &Self::Server) -> Service<Self>;
+
+    /// An engine whose transactions are begun on a pool of its own, or beside another one.
+    async fn engines(service: &Service<Self>) -> [Idem<Self>; 2];
+
+    /// Has the server end the session of a handler, and says how many there were.
+    async fn end_session(service: &Service<Self>) -> i64;
 }
 
-fn router() -> Router<Service<Postgres>> {
-    Router::new().route("/notes", post(create))
+impl Wired for Postgres {
+    type Server = PostgresServer;
+
+    const MARK: &'static str = "SET LOCAL application_name = 'stopped'";
+
+    async fn proxied() -> (Service<Self>, Proxy) {
+        let service = support::postgres::service().await;
+        let options = service.pool.connect_options();
+        let proxy = Proxy::to(options.get_port(), Protocol::Postgres).await;
+        let url = support::postgres::url_of(&service.pool);
+        let url = url.replace(&format!(":{}/", options.get_port()), &format!(":{}/", proxy.port));
+        let pool: PgPool = PgPoolOptions::new()
+            .max_connections(2)
+            .connect(&format!("{url}?sslmode=disable"))
+            .await
+            .unwrap();
+        let store = PostgresStore::beside(&pool)
+            .statement_timeout(Duration::from_secs(2))
+            .connect()
+            .await
+            .unwrap();
+        let idem = Idem::builder(store).store_timeout(Duration::from_secs(4)).build().unwrap();
+        (service.with(idem), proxy)
+    }
+
+    async fn service_on(server: &PostgresServer) -> Service<Self> {
+        support::postgres::service_on(server).await
+    }
+
+    async fn engines(service: &Service<Self>) -> [Idem<Self>; 2] {
+        let url = support::postgres::url_of(&service.pool);
+        let own = PostgresStore::builder(url.parse().unwrap()).max_transactions(3);
+        let own = Idem::builder(own.connect().await.unwrap()).build().unwrap();
+        [support::postgres::engine(&url).await, own]
+    }
+
+    async fn end_session(service: &Service<Self>) -> i64 {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE application_name = 'stopped' AND datname = current_database()";
+        sqlx::query_scalar(end).fetch_one(&service.pool).await.unwrap()
+    }
 }
 
-/// A service whose connections go through a proxy. It looks at its database past the proxy.
-pub(crate) async fn proxied_service() -> (Service<Postgres>, Proxy) {
-    let service = service().await;
-    let options = service.pool.connect_options();
-    let proxy = Proxy::to(options.get_port()).await;
-    let url = url_of(&service.pool);
-    let url = url.replace(&format!(":{}/", options.get_port()), &format!(":{}/", proxy.port));
-    let pool: PgPool = PgPoolOptions::new()
-        .max_connections(2)
-        .connect(&format!("{url}?sslmode=disable"))
-        .await
-        .unwrap();
-    let store = PostgresStore::beside(&pool)
-        .statement_timeout(Duration::from_secs(2))
-        .connect()
-        .await
-        .unwrap();
-    let idem = Idem::builder(store).store_timeout(Duration::from_secs(4)).build().unwrap();
-    (service.with(idem), proxy)
+impl Wired for MySql {
+    type Server = MariaDbServer;
+
+    const MARK: &'static str = "DO 'stopped'";
+
+    async fn proxied() -> (Service<Self>, Proxy) {
+        let service = support::mariadb::service().await;
+        let options = service.pool.connect_options();
+        let proxy = Proxy::to(options.get_port(), Protocol::MySql).await;
+        let url = support::mariadb::url_of(&service.pool);
+        let url = url.replace(&format!(":{}/", options.get_port()), &format!(":{}/", proxy.port));
+        let pool: MySqlPool = MySqlPoolOptions::new()
+            .max_connections(2)
+            .connect(&format!("{url}?ssl-mode=disabled"))
+            .await
+            .unwrap();
+        let store = MySqlStore::beside(&pool)
+            .statement_timeout(Duration::from_secs(2))
+            .connect()
+            .await
+            .unwrap();
+        let idem = Idem::builder(store).store_timeout(Duration::from_secs(4)).build().unwrap();
+        (service.with(idem), proxy)
+    }
+
+    async fn service_on(server: &MariaDbServer) -> Service<Self> {
+        support::mariadb::service_on(server).await
+    }
+
+    async fn engines(service: &Service<Self>) -> [Idem<Self>; 2] {
+        let url = support::mariadb::url_of(&service.pool);
+        let own = MySqlStore::builder(url.parse().unwrap()).max_transactions(3);
+        let own = Idem::builder(own.connect().await.unwrap()).build().unwrap();
+        [support::mariadb::engine(&url).await, own]
+    }
+
+    async fn end_session(service: &Service<Self>) -> i64 {
+        let open = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx
+            JOIN information_schema.processlist ON id = trx_mysql_thread_id
+            WHERE db = DATABASE()";
+        let mut sessions: Vec<u64> = Vec::new();
+        // The table lags behind.
+        while sessions.is_empty() {
+            sleep(Duration::from_millis(20)).await;
+            sessions = sqlx::query_scalar(open).fetch_all(&service.pool).await.unwrap();
+        }
+        for session in &sessions {
+            let kill = sqlx::AssertSqlSafe(format!("KILL {session}"));
+            sqlx::raw_sql(kill).execute(&service.pool).await.unwrap();
+        }
+        i64::try_from(sessions.len()).unwrap()
+    }
 }
 
-async fn counts(service: &Service<Postgres>) -> (usize, i64, u32) {
-    (service.notes().await.len(), service.records().await, service.runs.so_far())
-}
+on_databases! { [postgres, mariadb] {
+    #[idempotent(scope = "global")]
+    pub(super) async fn create(State(runs): State<Runs>, mut tx: Tx<Db>) -> (StatusCode, String) {
+        let run = runs.count();
+        sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
+        (StatusCode::CREATED, format!("run {run}"))
+    }
+
+    pub(super) fn router() -> Router<Service<Db>> {
+        Router::new().route("/notes", post(create))
+    }
+
+    pub(super) async fn counts(service: &Service<Db>) -> (usize, i64, u32) {
+        (service.notes().await.len(), service.records().await, service.runs.so_far())
+    }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_found_out() {
-    let (service, proxy) = proxied_service().await;
+    let (service, proxy) = Db::proxied().await;
     proxy.on_commit(Fault::CutAfter);
     let first = patiently(service.send(&router(), "k")).await;
     assert_eq!((first.status, &*first.body), (StatusCode::CREATED, "run 1"));
@@ -70,7 +167,7 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_did_not_arrive_is_no_commit() {
-    let (service, proxy) = proxied_service().await;
+    let (service, proxy) = Db::proxied().await;
     proxy.on_commit(Fault::CutBefore);
     let first = patiently(service.send(&router(), "k")).await;
     assert_eq!(
@@ -87,7 +184,7 @@ async fn a_commit_that_did_not_arrive_is_no_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_nobody_can_ask_about_is_unknown_until_somebody_can() {
     for (fault, runs) in [(Fault::CutAfter, 1), (Fault::CutBefore, 2)] {
-        let (service, proxy) = proxied_service().await;
+        let (service, proxy) = Db::proxied().await;
         proxy.on_commit_and_down(fault);
         let first = patiently(service.send(&router(), "k")).await;
         assert_eq!(first.status, StatusCode::SERVICE_UNAVAILABLE, "{first:?}");
@@ -101,47 +198,10 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_until_somebody_can() {
     }
 }
 
-/// Until then it is not to be told from one that did not arrive.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_is_still_going_on_is_waited_for() {
-    let (service, proxy) = proxied_service().await;
-    let slow_commit = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
-        CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION wait()";
-    sqlx::raw_sql(slow_commit).execute(&service.pool).await.unwrap();
-    sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&service.pool).await.unwrap();
-    let mut blocker = service.pool.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(42)").execute(&mut *blocker).await.unwrap();
-    proxy.on_commit(Fault::CutLater);
-    let first = service.sending(&router(), "k");
-    let is_blocked = "SELECT count(*) > 0 FROM pg_stat_activity
-        WHERE datname = current_database() AND query = 'COMMIT' AND wait_event_type = 'Lock'";
-    eventually(async || {
-        sqlx::query_scalar(is_blocked).fetch_one(&service.pool).await.unwrap_or(false)
-    })
-    .await;
-    proxy.cut();
-    // The engine asks whether it is over, again and again, and does not answer.
-    let asked = "SELECT coalesce(sum(calls), 0) > 1 FROM pg_stat_statements
-        WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND query LIKE 'SELECT pg_try_advisory_xact_lock%'";
-    eventually(async || {
-        let asked = sqlx::query_scalar(asked).fetch_one(&service.pool);
-        first.is_finished() || asked.await.unwrap()
-    })
-    .await;
-    assert!(!first.is_finished());
-    blocker.rollback().await.unwrap();
-    let first = patiently(first).await.unwrap();
-    assert_eq!((first.status, &*first.body), (StatusCode::CREATED, "run 1"));
-    assert_eq!(counts(&service).await, (1, 1, 1));
-}
-
 /// The connection stays open, so that only the store timeout ends the waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_does_not_come_is_unknown_and_a_retry_finds_it_out() {
-    let (service, proxy) = proxied_service().await;
+    let (service, proxy) = Db::proxied().await;
     proxy.on_commit(Fault::Silence);
     let first = patiently(service.send(&router(), "k")).await;
     assert_eq!(first.status, StatusCode::SERVICE_UNAVAILABLE, "{first:?}");
@@ -156,11 +216,11 @@ async fn a_commit_whose_answer_does_not_come_is_unknown_and_a_retry_finds_it_out
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_key_a_commit_whose_answer_is_lost_is_unknown() {
     #[idempotent(scope = "global", required = false)]
-    async fn unguarded(mut tx: Tx<Postgres>) -> StatusCode {
+    async fn unguarded(mut tx: Tx<Db>) -> StatusCode {
         sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
         StatusCode::CREATED
     }
-    let (service, proxy) = proxied_service().await;
+    let (service, proxy) = Db::proxied().await;
     proxy.on_commit(Fault::CutAfter);
     let router = Router::new().route("/notes", post(unguarded));
     let request = http::Request::post("/notes").body("".into()).unwrap();
@@ -170,47 +230,16 @@ async fn without_a_key_a_commit_whose_answer_is_lost_is_unknown() {
     assert_eq!(counts(&service).await, (1, 0, 0));
 }
 
-#[tokio::test]
-async fn a_database_that_refuses_to_commit_is_an_error_and_nothing_is_recorded() {
-    let service = service().await;
-    let constraint = "ALTER TABLE notes ADD UNIQUE (text) DEFERRABLE INITIALLY DEFERRED;
-        INSERT INTO notes VALUES ('x')";
-    sqlx::raw_sql(constraint).execute(&service.pool).await.unwrap();
-    let first = service.send(&router(), "k").await;
-    assert_eq!(first.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(first.problem(), "not-committed");
-    assert!(!first.is_transient());
-    assert_eq!(counts(&service).await, (1, 0, 1));
-    sqlx::query("DELETE FROM notes").execute(&service.pool).await.unwrap();
-    assert_eq!(service.send(&router(), "k").await.body, "run 2");
-    assert_eq!(counts(&service).await, (1, 1, 2));
-}
-
-/// An error of the database in the middle of the handler, as it is answered by many.
-struct Failed;
-
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, "the database failed").into_response()
-    }
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(_: sqlx::Error) -> Self {
-        Self
-    }
-}
-
 /// The first run stops between two statements; `last` says whether the second one is there.
 #[idempotent(scope = "global")]
 async fn stops(
     State(runs): State<Runs>,
     Extension(hold): Extension<Hold>,
-    mut tx: Tx<Postgres>,
+    mut tx: Tx<Db>,
     last: String,
 ) -> Result<(StatusCode, String), Failed> {
     let run = runs.count();
-    sqlx::query("SET LOCAL application_name = 'stopped'").execute(&mut *tx).await?;
+    sqlx::query(<Db as Wired>::MARK).execute(&mut *tx).await?;
     sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await?;
     if run == 1 {
         hold.here().await;
@@ -225,7 +254,7 @@ async fn stops(
     Ok((StatusCode::CREATED, format!("run {run}")))
 }
 
-fn stopping(hold: &Hold) -> Router<Service<Postgres>> {
+fn stopping(hold: &Hold) -> Router<Service<Db>> {
     Router::new().route("/notes", post(stops)).layer(Extension(hold.clone()))
 }
 
@@ -240,10 +269,7 @@ async fn a_session_that_is_terminated_in_the_middle_commits_nothing() {
             async move { service.post(&router, "k", last).await }
         });
         hold.arrival().await;
-        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE application_name = 'stopped' AND datname = current_database()";
-        let ended: i64 = sqlx::query_scalar(end).fetch_one(&service.pool).await.unwrap();
-        assert_eq!(ended, 1);
+        assert_eq!(Db::end_session(&service).await, 1);
         hold.release();
         let first = patiently(first).await.unwrap();
         assert_eq!(first.status, status, "{first:?}");
@@ -265,9 +291,7 @@ async fn a_final_error_is_recorded_although_its_session_is_gone() {
         async move { service.post(&router, "k", "rejects").await }
     });
     hold.arrival().await;
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'stopped' AND datname = current_database()";
-    sqlx::query(end).execute(&service.pool).await.unwrap();
+    assert_eq!(Db::end_session(&service).await, 1);
     hold.release();
     let first = patiently(first).await.unwrap();
     assert_eq!((first.status, &*first.body), (StatusCode::UNPROCESSABLE_ENTITY, "no, 1"));
@@ -279,9 +303,9 @@ async fn a_final_error_is_recorded_although_its_session_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_in_the_middle_commits_nothing() {
-    let server = PostgresServer::start();
+    let server = <Db as Wired>::Server::start();
     for (last, status) in [("nothing", 503), ("statement", 500)] {
-        let service = service_on(&server).await;
+        let service = Db::service_on(&server).await;
         let hold = Hold::new();
         let router = stopping(&hold);
         let first = tokio::spawn({
@@ -308,17 +332,9 @@ async fn a_server_that_stops_in_the_middle_commits_nothing() {
 /// Connections that are older than the server cost no request its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_between_two_requests_goes_unnoticed() {
-    let server = PostgresServer::start();
-    let service = service_on(&server).await;
-    let own_pool = PostgresStore::builder(url_of(&service.pool).parse().unwrap())
-        .max_transactions(3)
-        .connect()
-        .await
-        .unwrap();
-    let services = [
-        service.clone().with(engine(&url_of(&service.pool)).await),
-        service.with(Idem::builder(own_pool).build().unwrap()),
-    ];
+    let server = <Db as Wired>::Server::start();
+    let service = Db::service_on(&server).await;
+    let services = Db::engines(&service).await.map(|idem| service.clone().with(idem));
     for (service, name) in services.iter().zip(["beside", "own"]) {
         for round in 0..3 {
             let hold = Hold::new();
@@ -339,7 +355,7 @@ async fn a_restart_between_two_requests_goes_unnoticed() {
 
 /// A final error, streamed or not, with a header that is not recorded.
 #[idempotent(scope = "global")]
-async fn rejects(State(runs): State<Runs>, mut tx: Tx<Postgres>, body: String) -> Response {
+async fn rejects(State(runs): State<Runs>, mut tx: Tx<Db>, body: String) -> Response {
     sqlx::query("INSERT INTO notes VALUES ('x')").execute(&mut *tx).await.unwrap();
     let text = format!("no, {}", runs.count());
     let body = if body == "streamed" {
@@ -354,7 +370,7 @@ async fn rejects(State(runs): State<Runs>, mut tx: Tx<Postgres>, body: String) -
 #[tokio::test(flavor = "multi_thread")]
 async fn a_final_error_whose_record_was_written_twice_is_answered_as_the_first() {
     for body in ["whole", "streamed"] {
-        let (service, proxy) = proxied_service().await;
+        let (service, proxy) = Db::proxied().await;
         let router = Router::new().route("/notes", post(rejects));
         proxy.on_record(Fault::CutAfter);
         let first = patiently(service.post(&router, "k", body)).await;
@@ -367,4 +383,73 @@ async fn a_final_error_whose_record_was_written_twice_is_answered_as_the_first()
         assert!(again.is_replay() || again.problem() == "response-not-kept");
         assert_eq!(counts(&service).await, (0, 1, 1));
     }
+}
+} }
+
+/// An error of the database in the middle of the handler, as it is answered by many.
+struct Failed;
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, "the database failed").into_response()
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(_: sqlx::Error) -> Self {
+        Self
+    }
+}
+
+/// Until then it is not to be told from one that did not arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_still_going_on_is_waited_for() {
+    let (service, proxy) = Postgres::proxied().await;
+    let slow_commit = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
+        CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION wait()";
+    sqlx::raw_sql(slow_commit).execute(&service.pool).await.unwrap();
+    sqlx::raw_sql("CREATE EXTENSION pg_stat_statements").execute(&service.pool).await.unwrap();
+    let mut blocker = service.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(42)").execute(&mut *blocker).await.unwrap();
+    proxy.on_commit(Fault::CutLater);
+    let first = service.sending(&postgres::router(), "k");
+    let is_blocked = "SELECT count(*) > 0 FROM pg_stat_activity
+        WHERE datname = current_database() AND query = 'COMMIT' AND wait_event_type = 'Lock'";
+    eventually(async || {
+        sqlx::query_scalar(is_blocked).fetch_one(&service.pool).await.unwrap_or(false)
+    })
+    .await;
+    proxy.cut();
+    // The engine asks whether it is over, again and again, and does not answer.
+    let asked = "SELECT coalesce(sum(calls), 0) > 1 FROM pg_stat_statements
+        WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND query LIKE 'SELECT pg_try_advisory_xact_lock%'";
+    eventually(async || {
+        let asked = sqlx::query_scalar(asked).fetch_one(&service.pool);
+        first.is_finished() || asked.await.unwrap()
+    })
+    .await;
+    assert!(!first.is_finished());
+    blocker.rollback().await.unwrap();
+    let first = patiently(first).await.unwrap();
+    assert_eq!((first.status, &*first.body), (StatusCode::CREATED, "run 1"));
+    assert_eq!(postgres::counts(&service).await, (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_to_commit_is_an_error_and_nothing_is_recorded() {
+    let service = support::postgres::service().await;
+    let constraint = "ALTER TABLE notes ADD UNIQUE (text) DEFERRABLE INITIALLY DEFERRED;
+        INSERT INTO notes VALUES ('x')";
+    sqlx::raw_sql(constraint).execute(&service.pool).await.unwrap();
+    let first = service.send(&postgres::router(), "k").await;
+    assert_eq!(first.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(first.problem(), "not-committed");
+    assert!(!first.is_transient());
+    assert_eq!(postgres::counts(&service).await, (1, 0, 1));
+    sqlx::query("DELETE FROM notes").execute(&service.pool).await.unwrap();
+    assert_eq!(service.send(&postgres::router(), "k").await.body, "run 2");
+    assert_eq!(postgres::counts(&service).await, (1, 1, 2));
 }

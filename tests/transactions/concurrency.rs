@@ -14,7 +14,7 @@ on_each_database! {
     #[idempotent(scope = "global")]
     async fn create(State(runs): State<Runs>, mut tx: Tx<Db>, body: String) -> (StatusCode, String) {
         let run = runs.count();
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(&body).execute(&mut *tx).await.unwrap();
+        sqlx::query(INSERT_NOTE).bind(&body).execute(&mut *tx).await.unwrap();
         (StatusCode::CREATED, format!("{body} by run {run}"))
     }
 

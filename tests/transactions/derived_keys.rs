@@ -19,7 +19,7 @@ on_each_database! {
         mut tx: Tx<Db>,
         body: String,
     ) -> (StatusCode, String) {
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(&body).execute(&mut *tx).await.unwrap();
+        sqlx::query(INSERT_NOTE).bind(&body).execute(&mut *tx).await.unwrap();
         (StatusCode::CREATED, format!("{body} by {}", runs.count()))
     }
 
@@ -36,7 +36,7 @@ on_each_database! {
         mut tx: Tx<Db>,
         body: String,
     ) -> (StatusCode, String) {
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(&body).execute(&mut *tx).await.unwrap();
+        sqlx::query(INSERT_NOTE).bind(&body).execute(&mut *tx).await.unwrap();
         (StatusCode::CREATED, format!("{body} by {}", runs.count()))
     }
 
@@ -60,7 +60,7 @@ on_each_database! {
     }
 
     async fn keys(service: &Service<Db>) -> Vec<String> {
-        let query = sqlx::query_scalar("SELECT key FROM idem ORDER BY 1");
+        let query = sqlx::query_scalar("SELECT idem.key FROM idem ORDER BY 1");
         query.fetch_all(&service.pool).await.unwrap()
     }
 

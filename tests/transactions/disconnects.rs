@@ -9,14 +9,14 @@ use std::{
 
 use axum::{Router, body::Body, extract::State, http::StatusCode, routing::post};
 use futures_util::{StreamExt, future::try_join_all, stream};
-use idem::{Idem, PostgresStore, SqliteStore, Tx, idempotent};
-use idem_testkit::PostgresServer;
-use sqlx::{Database, Pool, Postgres, postgres::PgPoolOptions};
-
-use crate::support::{
-    Answer, PATIENCE, Runs, Service, on_each_database, patiently,
-    postgres::{service_on, url_of},
+use idem::{Idem, MySqlStore, PostgresStore, SqliteStore, Tx, idempotent};
+use idem_testkit::{MariaDbServer, PostgresServer};
+use sqlx::{
+    Database, MySql, Pool, Postgres, mysql::MySqlPoolOptions, pool::PoolOptions,
+    postgres::PgPoolOptions,
 };
+
+use crate::support::{self, Answer, PATIENCE, Runs, Service, on_each_database, patiently};
 
 /// Polls a future as often as it is woken, but not more often than this, and then drops it.
 async fn poll_up_to<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
@@ -69,7 +69,7 @@ on_each_database! {
     async fn create(State(runs): State<Runs>, mut tx: Tx<Db>, body: String) -> (StatusCode, String) {
         let run = runs.count();
         assert!(!body.ends_with("panic") || run % 2 == 0, "on purpose");
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(&body).execute(&mut *tx).await.unwrap();
+        sqlx::query(INSERT_NOTE).bind(&body).execute(&mut *tx).await.unwrap();
         tokio::task::yield_now().await;
         let status = if body.ends_with("no") { StatusCode::CONFLICT } else { StatusCode::CREATED };
         (status, body)
@@ -127,25 +127,36 @@ on_each_database! {
 mod small {
     use super::*;
 
+    /// Connections are not tried before they are used, so that a begin is the first thing that
+    /// happens on them.
+    fn three<DB: Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+        options.max_connections(3).acquire_timeout(PATIENCE).test_before_acquire(false)
+    }
+
     impl Service<Postgres> {
         pub(super) async fn with_small_pool(self, timeout: Duration) -> (Self, Pool<Postgres>) {
-            let table = "CREATE TABLE checks (number int)";
-            sqlx::query(table).execute(&self.pool).await.unwrap();
-            // Connections are not tried before they are used, so that a begin is the first thing
-            // that happens on them.
-            let pool = PgPoolOptions::new()
-                .max_connections(3)
-                .acquire_timeout(PATIENCE)
-                .test_before_acquire(false)
-                .connect(&url_of(&self.pool))
-                .await
-                .unwrap();
+            sqlx::query(CHECKS).execute(&self.pool).await.unwrap();
+            let url = support::postgres::url_of(&self.pool);
+            let pool = three(PgPoolOptions::new()).connect(&url).await.unwrap();
             let store = PostgresStore::beside(&pool).statement_timeout(timeout / 2);
             let idem = Idem::builder(store.connect().await.unwrap()).store_timeout(timeout);
             (self.with(idem.build().unwrap()), pool)
         }
     }
+
+    impl Service<MySql> {
+        pub(super) async fn with_small_pool(self, timeout: Duration) -> (Self, Pool<MySql>) {
+            sqlx::query(CHECKS).execute(&self.pool).await.unwrap();
+            let url = support::mariadb::url_of(&self.pool);
+            let pool = three(MySqlPoolOptions::new()).connect(&url).await.unwrap();
+            let store = MySqlStore::beside(&pool).statement_timeout(timeout / 2);
+            let idem = Idem::builder(store.connect().await.unwrap()).store_timeout(timeout);
+            (self.with(idem.build().unwrap()), pool)
+        }
+    }
 }
+
+const CHECKS: &str = "CREATE TABLE checks (number int)";
 
 trait Small: Database + Sized {
     async fn small() -> (Service<Self>, Pool<Self>);
@@ -153,17 +164,24 @@ trait Small: Database + Sized {
 
 impl Small for Postgres {
     async fn small() -> (Service<Self>, Pool<Self>) {
-        let service = crate::support::postgres::service().await;
+        let service = support::postgres::service().await;
+        service.with_small_pool(Duration::from_secs(5)).await
+    }
+}
+
+impl Small for MySql {
+    async fn small() -> (Service<Self>, Pool<Self>) {
+        let service = support::mariadb::service().await;
         service.with_small_pool(Duration::from_secs(5)).await
     }
 }
 
 impl Small for sqlx::Sqlite {
     async fn small() -> (Service<Self>, Pool<Self>) {
-        let service = crate::support::sqlite::service().await;
-        let store = SqliteStore::open(crate::support::sqlite::path_of(&service)).await.unwrap();
+        let service = support::sqlite::service().await;
+        let store = SqliteStore::open(support::sqlite::path_of(&service)).await.unwrap();
         let writer = store.writer().clone();
-        sqlx::query("CREATE TABLE checks (number int)").execute(&writer).await.unwrap();
+        sqlx::query(CHECKS).execute(&writer).await.unwrap();
         (service.with(Idem::builder(store).build().unwrap()), writer)
     }
 }
@@ -172,34 +190,46 @@ async fn small_service<DB: Small>() -> (Service<DB>, Pool<DB>) {
     DB::small().await
 }
 
+/// Store timeouts on a frozen server leave the pool healthy.
+macro_rules! freeze {
+    ($database:ident, $server:expr) => {{
+        let server = $server;
+        let service = support::$database::service_on(&server).await;
+        let (service, transactions) = service.with_small_pool(Duration::from_millis(500)).await;
+        let mut checks = 0;
+        for round in 0..3 {
+            check_pool!(&transactions, &service.pool, checks);
+            server.pause();
+            let frozen = ["a", "b", "c"].map(|number| {
+                let (service, key) = (service.clone(), format!("{round} {number}"));
+                tokio::spawn(async move { $database::send(&service, &key).await })
+            });
+            for sent in frozen {
+                let answer = patiently(sent).await.unwrap();
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+                assert_eq!(answer.problem(), "store-unavailable");
+            }
+            assert_eq!(service.runs.so_far(), 3 * round);
+            server.resume();
+            check_pool!(&transactions, &service.pool, checks);
+            for number in ["a", "b", "c"] {
+                let answer = $database::settled(&service, &format!("{round} {number}")).await;
+                assert_eq!(answer.status, StatusCode::CREATED);
+            }
+            assert_eq!(service.notes().await.len(), 3 * (round as usize + 1));
+        }
+    }};
+}
+
 /// A dropped `begin()` of `sqlx` 0.9.0 leaves its connection inside of a transaction that nobody
 /// knows of, so that what is acknowledged afterwards is lost:
 /// <https://github.com/launchbadge/sqlx/issues/4385>.
 #[tokio::test(flavor = "multi_thread")]
 async fn store_timeouts_on_a_frozen_server_leave_the_pool_healthy() {
-    let server = PostgresServer::start();
-    let service = service_on(&server).await;
-    let (service, transactions) = service.with_small_pool(Duration::from_millis(500)).await;
-    let mut checks = 0;
-    for round in 0..3 {
-        check_pool!(&transactions, &service.pool, checks);
-        server.pause();
-        let frozen = ["a", "b", "c"].map(|number| {
-            let (service, key) = (service.clone(), format!("{round} {number}"));
-            tokio::spawn(async move { postgres::send(&service, &key).await })
-        });
-        for sent in frozen {
-            let answer = patiently(sent).await.unwrap();
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-            assert_eq!(answer.problem(), "store-unavailable");
-        }
-        assert_eq!(service.runs.so_far(), 3 * round);
-        server.resume();
-        check_pool!(&transactions, &service.pool, checks);
-        for number in ["a", "b", "c"] {
-            let answer = postgres::settled(&service, &format!("{round} {number}")).await;
-            assert_eq!(answer.status, StatusCode::CREATED);
-        }
-        assert_eq!(service.notes().await.len(), 3 * (round as usize + 1));
-    }
+    freeze!(postgres, PostgresServer::start());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_timeouts_on_a_frozen_mariadb_leave_the_pool_healthy() {
+    freeze!(mariadb, MariaDbServer::start());
 }

@@ -15,7 +15,7 @@ use sqlx::{PgPool, Postgres, postgres::PgPoolOptions};
 use tokio::task::JoinHandle;
 
 use crate::{
-    proxy::Proxy,
+    proxy::{Protocol, Proxy},
     support::{
         Answer, Hold, Runs, Service, eventually, patiently,
         postgres::{other_process, service, url_of},
@@ -202,7 +202,7 @@ async fn who_cannot_listen_polls() {
     for handler in ["leased", "transactional"] {
         let service = service().await;
         let options = service.pool.connect_options();
-        let proxy = Proxy::to(options.get_port()).await;
+        let proxy = Proxy::to(options.get_port(), Protocol::Postgres).await;
         proxy.let_nobody_listen();
         let [from, to] = [options.get_port(), proxy.port].map(|it| format!(":{it}/"));
         let url = format!("{}?sslmode=disable", url_of(&service.pool).replace(&from, &to));

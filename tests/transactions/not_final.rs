@@ -8,7 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use idem::{Attempt, Builder, Idem, NotFinal, PostgresStore, SqliteStore, Tx, idempotent};
+use idem::{
+    Attempt, Builder, Idem, MySqlStore, NotFinal, PostgresStore, SqliteStore, Tx, idempotent,
+};
 use serde::Deserialize;
 use sqlx::Database;
 
@@ -29,7 +31,7 @@ fn accepted() -> u16 {
 on_each_database! {
     async fn work(runs: &Runs, asked: &Asked, mut tx: Tx<Db>) -> Response {
         let run = runs.count();
-        let insert = sqlx::query("INSERT INTO notes VALUES ($1)").bind(format!("run {run}"));
+        let insert = sqlx::query(INSERT_NOTE).bind(format!("run {run}"));
         insert.execute(&mut *tx).await.unwrap();
         if asked.confirm == 0 {
             return NotFinal((StatusCode::from_u16(asked.status).unwrap(), "sure?")).into_response();
@@ -133,6 +135,13 @@ fn mark<DB: Database>(builder: Builder<DB>) -> Idem<DB> {
 impl Service<sqlx::Postgres> {
     async fn marking(self) -> Self {
         let store = PostgresStore::beside(&self.pool).connect().await.unwrap();
+        self.with(mark(Idem::builder(store)))
+    }
+}
+
+impl Service<sqlx::MySql> {
+    async fn marking(self) -> Self {
+        let store = MySqlStore::beside(&self.pool).connect().await.unwrap();
         self.with(mark(Idem::builder(store)))
     }
 }

@@ -14,7 +14,7 @@ use sqlx::Postgres;
 use tracing::Level;
 
 use crate::{
-    commits::proxied_service,
+    commits::Wired,
     documentation::assert_documented,
     log::{Event, Log},
     proxy::Fault,
@@ -52,7 +52,7 @@ on_each_database! {
 
     #[idempotent(scope = "global")]
     pub(super) async fn create(Extension(hold): Extension<Hold>, mut tx: Tx<Db>, body: String) -> (StatusCode, String) {
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(&body).execute(&mut *tx).await.unwrap();
+        sqlx::query(INSERT_NOTE).bind(&body).execute(&mut *tx).await.unwrap();
         hold.here().await;
         let status = if body == "secret-later" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CREATED };
         (status, body)
@@ -167,7 +167,7 @@ async fn misbehave(State(runs): State<Runs>, mut tx: Tx<Postgres>, body: String)
 #[tokio::test]
 async fn whatever_keeps_a_transaction_from_committing_has_a_name() {
     Log::capture();
-    let (service, proxy) = proxied_service().await;
+    let (service, proxy) = Postgres::proxied().await;
     let router = Router::new().route("/notes", post(misbehave));
     for expected in [
         "transaction_conflict",

@@ -8,7 +8,7 @@ use crate::support::{Runs, Service, on_each_database};
 
 on_each_database! {
     async fn write(connection: &mut <Db as Database>::Connection, text: &str) {
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(text).execute(connection).await.unwrap();
+        sqlx::query(INSERT_NOTE).bind(text).execute(connection).await.unwrap();
     }
 
     #[idempotent(scope = "global")]

@@ -26,6 +26,13 @@ pub(crate) enum At {
     Record,
 }
 
+/// What a client and its server speak.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Protocol {
+    Postgres,
+    MySql,
+}
+
 /// What happens there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -60,7 +67,7 @@ struct Plan {
 
 impl Proxy {
     /// In front of the server on this port of 127.0.0.1.
-    pub(crate) async fn to(server: u16) -> Self {
+    pub(crate) async fn to(server: u16, protocol: Protocol) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let plan = Arc::new(Plan {
@@ -76,7 +83,7 @@ impl Proxy {
                 loop {
                     let (client, _) = listener.accept().await.unwrap();
                     if *plan.is_up.borrow() {
-                        tokio::spawn(forward(client, server, Arc::clone(&plan)));
+                        tokio::spawn(forward(client, server, protocol, Arc::clone(&plan)));
                     }
                 }
             }
@@ -124,7 +131,7 @@ impl Drop for Proxy {
 }
 
 /// Until one side ends, a fault cuts it, or nobody gets through any more.
-async fn forward(client: TcpStream, server: u16, plan: Arc<Plan>) {
+async fn forward(client: TcpStream, server: u16, protocol: Protocol, plan: Arc<Plan>) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await else { return };
     let mut is_up = plan.is_up.subscribe();
     let (client_read, client_write) = client.into_split();
@@ -132,7 +139,7 @@ async fn forward(client: TcpStream, server: u16, plan: Arc<Plan>) {
     // Whoever holds it lets answers through.
     let answers = Arc::new(Mutex::new(()));
     tokio::select! {
-        _ = ask(client_read, server_write, &plan, &answers) => {}
+        _ = ask(client_read, server_write, protocol, &plan, &answers) => {}
         _ = answer(server_read, client_write, &answers) => {}
         _ = is_up.wait_for(|is_up| !is_up) => {}
     }
@@ -157,44 +164,87 @@ async fn answer(
     }
 }
 
-/// Messages of clients have a type, but for the first, which has only a length.
+/// What a client sends, message by message.
+struct Messages {
+    protocol: Protocol,
+    is_first: bool,
+    prepares_record: bool,
+    executes_record: bool,
+}
+
+impl Messages {
+    async fn next(&mut self, client: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
+        let mut message = Vec::new();
+        let length = match self.protocol {
+            Protocol::Postgres => {
+                // Messages have a type, but for the first, which has only a length.
+                if !self.is_first {
+                    message.push(client.read_u8().await?);
+                }
+                let length = client.read_u32().await?;
+                message.extend(length.to_be_bytes());
+                length as usize - 4
+            }
+            Protocol::MySql => {
+                let head = client.read_u32_le().await?;
+                message.extend(head.to_le_bytes());
+                (head & 0xff_ffff) as usize
+            }
+        };
+        self.is_first = false;
+        let head = message.len();
+        message.resize(head + length, 0);
+        client.read_exact(&mut message[head..]).await?;
+        Ok(message)
+    }
+
+    /// Where a message is, if that is a place for faults. A record is prepared, executed, and then the
+    /// server is asked to answer.
+    fn place(&mut self, message: &[u8]) -> Option<At> {
+        let has = |text: &[u8]| message.windows(text.len()).any(|it| it == text);
+        match (self.protocol, message) {
+            (Protocol::Postgres, [b'P', ..]) => self.prepares_record = has(b"written AS "),
+            (Protocol::Postgres, [b'E', ..]) => self.executes_record = self.prepares_record,
+            (Protocol::Postgres, [b'S', ..]) if self.executes_record => return Some(At::Record),
+            (Protocol::Postgres, [b'Q', _, _, _, _, text @ ..]) if text.starts_with(b"COMMIT") => {
+                return Some(At::Commit);
+            }
+            // The length, the number of the packet, the command.
+            (Protocol::MySql, [_, _, _, 0, 0x16, ..]) => {
+                self.prepares_record = has(b"INSERT INTO") && has(b"status, headers, body");
+                self.prepares_record &= !has(b"RETURNING");
+            }
+            (Protocol::MySql, [_, _, _, 0, 0x17, ..]) if self.prepares_record => {
+                return Some(At::Record);
+            }
+            (Protocol::MySql, [_, _, _, 0, 0x03, text @ ..]) if text.starts_with(b"COMMIT") => {
+                return Some(At::Commit);
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
 async fn ask(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
+    protocol: Protocol,
     plan: &Plan,
     answers: &Mutex<()>,
 ) -> std::io::Result<()> {
-    let mut is_first = true;
-    let (mut prepares_record, mut executes_record) = (false, false);
+    let mut messages =
+        Messages { protocol, is_first: true, prepares_record: false, executes_record: false };
     loop {
-        let mut message = Vec::new();
-        if !is_first {
-            message.push(client.read_u8().await?);
-        }
-        is_first = false;
-        let length = client.read_u32().await?;
-        message.extend(length.to_be_bytes());
-        let head = message.len();
-        message.resize(head + length as usize - 4, 0);
-        client.read_exact(&mut message[head..]).await?;
-        // Prepared, executed, and then the server is asked to answer.
-        match message[0] {
-            b'P' => prepares_record = message[head..].windows(11).any(|it| it == b"written AS "),
-            b'E' => executes_record = prepares_record,
-            _ => {}
-        }
-        if message[0] == b'Q'
-            && message[head..].starts_with(b"LISTEN")
+        let message = messages.next(&mut client).await?;
+        if let [b'Q', _, _, _, _, text @ ..] = &message[..]
+            && text.starts_with(b"LISTEN")
             && plan.lets_nobody_listen.load(Ordering::Relaxed)
         {
             plan.faults.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        let at = match message[0] {
-            b'Q' if message[head..].starts_with(b"COMMIT") => Some(At::Commit),
-            b'S' if executes_record => Some(At::Record),
-            _ => None,
-        };
+        let at = messages.place(&message);
         let fault = plan.next.lock().unwrap().take_if(|(place, ..)| Some(*place) == at);
         let Some((_, fault, then_down)) = fault else {
             server.write_all(&message).await?;

@@ -236,6 +236,14 @@ impl Service<Postgres> {
     }
 }
 
+impl Service<sqlx::MySql> {
+    async fn elapse_hours(&self, hours: i32) {
+        let sql = "UPDATE idem SET created_at = created_at - INTERVAL ? HOUR,
+            lease_until = lease_until - INTERVAL ? HOUR, expires_at = expires_at - INTERVAL ? HOUR";
+        sqlx::query(sql).bind(hours).bind(hours).bind(hours).execute(&self.pool).await.unwrap();
+    }
+}
+
 impl Service<sqlx::Sqlite> {
     async fn elapse_hours(&self, hours: i32) {
         let pool = sqlx::SqlitePool::connect_with(

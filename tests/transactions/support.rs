@@ -25,27 +25,34 @@ use tokio::{
 use tower::ServiceExt;
 
 /// Writes a test file's handlers and tests once for each database. They see the database as `Db`,
-/// and `service()` makes a [`Service`] with an empty one.
+/// `service()` makes a [`Service`] with an empty one, and `INSERT_NOTE` writes a note with a parameter.
 macro_rules! on_each_database {
     ($($items:item)*) => {
-        mod postgres {
-            #[allow(unused_imports, reason = "not every file needs everything")]
-            use super::*;
-            #[allow(unused_imports, reason = "not every file needs everything")]
-            use crate::support::postgres::{Db, other_process, service};
-            $($items)*
-        }
+        crate::support::on_databases! { [postgres, mariadb, sqlite] { $($items)* } }
+    };
+}
+pub(crate) use on_each_database;
 
-        mod sqlite {
+/// The same for some of them.
+macro_rules! on_databases {
+    ([$($database:ident),*] $items:tt) => {
+        $(crate::support::on_database! { $database $items })*
+    };
+}
+pub(crate) use on_databases;
+
+macro_rules! on_database {
+    ($database:ident { $($items:item)* }) => {
+        mod $database {
             #[allow(unused_imports, reason = "not every file needs everything")]
             use super::*;
             #[allow(unused_imports, reason = "not every file needs everything")]
-            use crate::support::sqlite::{Db, other_process, service};
+            use crate::support::$database::{Db, INSERT_NOTE, other_process, service};
             $($items)*
         }
     };
 }
-pub(crate) use on_each_database;
+pub(crate) use on_database;
 
 /// How often handlers ran.
 #[derive(Clone, Default)]
@@ -238,6 +245,8 @@ pub(crate) mod postgres {
 
     pub(crate) type Db = sqlx::Postgres;
 
+    pub(crate) const INSERT_NOTE: &str = "INSERT INTO notes VALUES ($1)";
+
     impl Service<Db> {
         /// What is committed.
         pub(crate) async fn notes(&self) -> Vec<String> {
@@ -285,6 +294,64 @@ pub(crate) mod postgres {
     }
 }
 
+pub(crate) mod mariadb {
+    use std::sync::Arc;
+
+    use idem::{Idem, MySqlStore};
+    use idem_testkit::MariaDbServer;
+    use sqlx::{MySqlPool, mysql::MySqlPoolOptions};
+
+    use super::{NOTES, Runs, Service};
+
+    pub(crate) type Db = sqlx::MySql;
+
+    pub(crate) const INSERT_NOTE: &str = "INSERT INTO notes VALUES (?)";
+
+    impl Service<Db> {
+        /// What is committed.
+        pub(crate) async fn notes(&self) -> Vec<String> {
+            let query = sqlx::query_scalar("SELECT text FROM notes ORDER BY 1");
+            query.fetch_all(&self.pool).await.unwrap()
+        }
+
+        pub(crate) async fn records(&self) -> i64 {
+            let query = sqlx::query_scalar("SELECT count(*) FROM idem");
+            query.fetch_one(&self.pool).await.unwrap()
+        }
+    }
+
+    pub(crate) async fn service() -> Service<Db> {
+        service_on(MariaDbServer::shared()).await
+    }
+
+    pub(crate) async fn service_on(server: &MariaDbServer) -> Service<Db> {
+        let url = server.fresh_database();
+        let pool = MySqlPool::connect(&url).await.unwrap();
+        sqlx::query(NOTES).execute(&pool).await.unwrap();
+        let idem = engine(&url).await;
+        Service { idem, pool, runs: Runs::default(), file: Arc::new(None) }
+    }
+
+    /// The service as another process on the same database.
+    pub(crate) async fn other_process(service: &Service<Db>) -> Service<Db> {
+        service.clone().with(engine(&url_of(&service.pool)).await)
+    }
+
+    pub(crate) fn url_of(pool: &MySqlPool) -> String {
+        let options = pool.connect_options();
+        let (host, port, user) = (options.get_host(), options.get_port(), options.get_username());
+        format!("mysql://{user}@{host}:{port}/{}", options.get_database().unwrap())
+    }
+
+    /// An engine as another process would have it, with 5 connections for handlers.
+    pub(crate) async fn engine(url: &str) -> Idem<Db> {
+        let transactions = MySqlPoolOptions::new().max_connections(5).connect(url).await.unwrap();
+        let store = MySqlStore::beside(&transactions).connect().await.unwrap();
+        store.migrate().await.unwrap();
+        Idem::builder(store).build().unwrap()
+    }
+}
+
 pub(crate) mod sqlite {
     use std::{path::PathBuf, sync::Arc};
 
@@ -293,6 +360,8 @@ pub(crate) mod sqlite {
     use super::{NOTES, Runs, Service};
 
     pub(crate) type Db = sqlx::Sqlite;
+
+    pub(crate) const INSERT_NOTE: &str = "INSERT INTO notes VALUES ($1)";
 
     impl Service<Db> {
         /// What is committed.

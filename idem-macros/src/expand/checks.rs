@@ -59,7 +59,8 @@ fn about_option(option: &BoundOption, arguments: &[Argument<'_>]) -> TokenStream
         }
         Only::WithSettings => {
             let takes_settings = takes(arguments, "TAKES_SETTINGS");
-            let only = format!("`{name}` is for handlers that take a `Tx<Postgres>`");
+            let only =
+                format!("`{name}` is for handlers that take a `Tx<Postgres>` or `Tx<MySql>`");
             let none = require(&is_tx, *span, &format!("{only}; take one, or remove it"));
             let other = require(
                 &quote!(!#is_tx || #takes_settings),

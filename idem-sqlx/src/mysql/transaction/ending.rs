@@ -78,19 +78,19 @@ impl Close<MySql> for Ending {
         match self.write(&mut transaction, answer).await {
             Ok(true) => {}
             Ok(false) => {
-                transaction.rollback().await.map_err(store_error)?;
+                self.session.roll_back(transaction).await.map_err(store_error)?;
                 return Ok(Ended::Superseded);
             }
             Err(error) => {
                 // Not left to a drop: another run is not to meet the lock of this one.
-                if let Err(error) = transaction.rollback().await {
+                if let Err(error) = self.session.roll_back(transaction).await {
                     tracing::debug!(%error, "a transaction that failed cannot be rolled back");
                 }
                 return refused(error);
             }
         }
         crash_point("idem::after-record");
-        match transaction.commit().await {
+        match self.session.commit(transaction).await {
             Ok(()) => Ok(Ended::Done),
             Err(error) if is_conflict(&error) => Ok(Ended::Conflict),
             Err(error) => self.find_out(error).await,
@@ -100,7 +100,7 @@ impl Close<MySql> for Ending {
     async fn roll_back(&self, mut transaction: Transaction<'static, MySql>) -> sqlx::Result<Ended> {
         match self.session.take_back(&mut transaction).await {
             Ok(Still::Ours) if has_savepoint(&transaction) => discard(transaction).await,
-            Ok(Still::Ours) => transaction.rollback().await?,
+            Ok(Still::Ours) => self.session.roll_back(transaction).await?,
             // What was committed is found by whoever asks next.
             Ok(Still::Ended) => {
                 if matches!(self.who_ended(transaction).await, Ok(By::Handler)) {
@@ -171,12 +171,12 @@ impl Ending {
         &self,
         mut transaction: Transaction<'static, MySql>,
     ) -> Result<By, StoreError> {
-        let is_open = sqlx::raw_sql("SELECT @@in_transaction").fetch_all(&mut *transaction).await;
         // A handler's own end is followed by another transaction, unless it was a statement that
         // commits by itself, like `CREATE TABLE`.
-        let is_followed = is_open.is_ok_and(|rows| {
-            rows.first().is_some_and(|it| it.try_get(0).is_ok_and(|it: i64| it == 1))
-        });
+        let is_open = sqlx::raw_sql("SELECT CAST(@@in_transaction AS signed)");
+        let is_open = is_open.fetch_all(&mut *transaction).await.unwrap_or_default();
+        let is_followed =
+            is_open.first().is_some_and(|row| row.try_get(0).is_ok_and(|it: i64| it == 1));
         let _ = sqlx::raw_sql("ROLLBACK AND NO CHAIN").execute(&mut *transaction).await;
         discard(transaction).await;
         let is_committed = match &self.record {

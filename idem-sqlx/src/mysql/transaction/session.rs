@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use idem_core::{Isolation, TransactionSettings};
-use sqlx::{MySql, SqlStr, Transaction, pool::PoolConnection};
+use sqlx::{MySql, Row, SqlStr, Transaction, pool::PoolConnection};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -15,10 +15,11 @@ use crate::{dialect::trusted, tx::Owned};
 
 /// A transaction of a handler in its session.
 ///
-/// Should the transaction end before its time, nothing that follows it may be taken for a part of it:
+/// Should the transaction end before its time, nothing that follows it may be taken for a part of it,
+/// or be committed by itself:
 /// - its savepoint is gone, whoever ended it;
-/// - statements that write are refused, because only this transaction is not read-only. They would
-///   commit one by one after a deadlock, which the server ends by a rollback;
+/// - without `autocommit`, what a handler writes after a deadlock, which the server ends by a rollback,
+///   is not committed statement by statement;
 /// - a `COMMIT` or `ROLLBACK` by the handler is followed by another transaction at once
 ///   (`completion_type`), which tells it from an end by the server.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ impl Session {
         let TransactionSettings { lock_timeout, statement_timeout, idle_timeout, .. } =
             self.settings;
         let mut set = vec![
+            ("autocommit", "@idem_autocommit", "0".to_owned()),
             ("completion_type", "@idem_completion", "'CHAIN'".to_owned()),
             ("idle_transaction_timeout", "@idem_idle", whole(idle_timeout)),
         ];
@@ -84,7 +86,6 @@ impl Session {
         };
         trusted(format!(
             "SET {set};
-            SET SESSION TRANSACTION READ ONLY;
             {isolation}
             START TRANSACTION READ WRITE;
             SAVEPOINT {}",
@@ -97,50 +98,56 @@ impl Session {
         format!("idem_{}", self.id.simple())
     }
 
-    fn settings_back(&self) -> String {
-        let set = self.variables().into_iter();
-        let set = set.map(|(variable, kept, _)| format!("SESSION {variable} = {kept}"));
-        let set = set.collect::<Vec<_>>().join(", ");
-        format!("SET SESSION TRANSACTION READ WRITE; SET {set}")
-    }
-
-    /// Takes the session back from the handler. When the transaction is not ours any more, or when
-    /// this fails, the session has to be ended.
+    /// Asks for the transaction back. When it is not ours any more, or when this fails, the session has
+    /// to be ended.
     pub(super) async fn take_back(
         &self,
         transaction: &mut Transaction<'static, MySql>,
     ) -> sqlx::Result<Still> {
         // Whoever answers this answers nothing else, and nothing that came before it.
-        let word = self.id.as_u64_pair().1 >> 1;
-        let sql = trusted(format!(
-            "RELEASE SAVEPOINT {}; {}; SELECT {word}",
-            self.savepoint(),
-            self.settings_back()
-        ));
-        let answer = sqlx::raw_sql(sql).fetch_all(&mut **transaction).await;
-        match answer {
-            Ok(rows) => {
-                let found: Option<i64> =
-                    rows.first().and_then(|row| sqlx::Row::try_get(row, 0).ok());
-                if found == Some(word.cast_signed()) {
-                    Ok(Still::Ours)
-                } else {
-                    Err(sqlx::Error::Protocol("the answer is that of another statement".into()))
-                }
+        let word = (self.id.as_u64_pair().1 >> 1).cast_signed();
+        let savepoint = self.savepoint();
+        let sql = trusted(format!("RELEASE SAVEPOINT {savepoint}; SELECT {word} LIMIT 1"));
+        match sqlx::raw_sql(sql).fetch_all(&mut **transaction).await {
+            Ok(rows)
+                if rows.first().is_some_and(|it| it.try_get(0).is_ok_and(|it: i64| it == word)) =>
+            {
+                Ok(Still::Ours)
             }
+            Ok(_) => Err(sqlx::Error::Protocol("the answer is that of another statement".into())),
             Err(error) if number(&error) == Some(numbers::NO_SUCH_SAVEPOINT) => Ok(Still::Ended),
             Err(error) => Err(error),
         }
     }
 
-    /// Rolls back a transaction that no handler had.
+    pub(super) async fn commit(
+        &self,
+        transaction: Transaction<'static, MySql>,
+    ) -> sqlx::Result<()> {
+        self.end("COMMIT", transaction).await
+    }
+
     pub(super) async fn roll_back(
         &self,
+        transaction: Transaction<'static, MySql>,
+    ) -> sqlx::Result<()> {
+        self.end("ROLLBACK", transaction).await
+    }
+
+    /// Ends the transaction and sets the session back, in one message.
+    async fn end(
+        &self,
+        how: &'static str,
         mut transaction: Transaction<'static, MySql>,
     ) -> sqlx::Result<()> {
-        let back = trusted(format!("ROLLBACK AND NO CHAIN; {}", self.settings_back()));
-        match sqlx::raw_sql(back).execute(&mut *transaction).await {
-            Ok(_) => transaction.rollback().await,
+        let set = self.variables().into_iter();
+        let set = set.map(|(variable, kept, _)| format!("SESSION {variable} = {kept}"));
+        let set = set.collect::<Vec<_>>().join(", ");
+        let sql = trusted(format!("{how} AND NO CHAIN; SET {set}"));
+        match sqlx::raw_sql(sql).execute(&mut *transaction).await {
+            // The driver still has to learn that it is over. Its rollback, of nothing, goes with the
+            // connection on its way to the pool.
+            Ok(_) => Ok(drop(transaction)),
             Err(error) => {
                 discard(transaction).await;
                 Err(error)

@@ -1,0 +1,6 @@
+//! What is different on MariaDB.
+
+mod conflicts;
+mod ended;
+mod races;
+mod settings;
