@@ -2,6 +2,8 @@
 
 mod builder;
 mod claim;
+#[cfg(test)]
+mod plan;
 mod server;
 mod setup;
 mod transaction;
@@ -13,9 +15,10 @@ use idem_core::{
     Begin, Begun, Claim, Fence, Held, Judged, OpenTransaction, Owner, RECORD_VERSION, Record,
     RecordId, Resolution, Store, StoreError, StoredResponse, TransactionSettings, Written,
 };
+use sha2::{Digest, Sha256};
 use sqlx::{
-    MySql, MySqlPool,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    Connection, MySql, MySqlConnection, MySqlPool, migrate::MigrateError,
+    mysql::MySqlConnectOptions,
 };
 
 pub use self::builder::MySqlBuilder;
@@ -23,7 +26,7 @@ pub(crate) use self::server::is_conflict;
 use self::setup::examine;
 use crate::{
     connections::Connections,
-    dialect::Dialect,
+    dialect::{Dialect, trusted},
     error::SetupError,
     migrate::{File, migrator},
     names::Names,
@@ -159,22 +162,39 @@ impl MySqlStore {
     ///
     /// [`SetupError::Connect`] or [`SetupError::Migrate`].
     pub async fn migrate(&self) -> Result<(), SetupError> {
-        // Waiting for another server's migrations may take long.
-        let pool = MySqlPoolOptions::new().max_connections(1);
-        let pool = pool.acquire_timeout(self.statement_timeout);
-        let pool = pool.connect_with(server::options(self.options.clone())).await?;
-        let names = self.names.clone().in_default_schema();
-        let migrator = migrator(FILES, &names);
-        let mut result = migrator.run(&pool).await;
-        if let Err(sqlx::migrate::MigrateError::Dirty(version)) = result {
-            // Tables are made without transactions. Our files can be run again where one broke off.
-            let forget = format!("DELETE FROM {} WHERE version = ?", names.quoted("_migrations"));
-            sqlx::query(crate::dialect::trusted(forget)).bind(version).execute(&pool).await?;
-            result = migrator.run(&pool).await;
+        let options = server::options(self.options.clone());
+        let connecting = MySqlConnection::connect_with(&options);
+        let timed_out = |_| sqlx::Error::PoolTimedOut;
+        let mut connection =
+            tokio::time::timeout(self.statement_timeout, connecting).await.map_err(timed_out)??;
+        let result = self.migrate_on(&mut connection).await;
+        // The lock goes with the session.
+        let _ = connection.close().await;
+        result
+    }
+
+    /// The migrator's own lock is none: MariaDB knows no negative timeout.
+    async fn migrate_on(&self, connection: &mut MySqlConnection) -> Result<(), SetupError> {
+        const HOUR: i64 = 60 * 60;
+        let name = Sha256::digest(self.names.quoted("_migrations"));
+        let lock = sqlx::query_as("SELECT GET_LOCK(HEX(?), ?)").bind(&name[..16]).bind(HOUR);
+        let got: (Option<i64>,) = lock.fetch_one(&mut *connection).await?;
+        if got != (Some(1),) {
+            return Err(SetupError::Connect(sqlx::Error::PoolTimedOut));
         }
-        result.map_err(SetupError::Migrate)?;
-        pool.close().await;
-        Ok(())
+        let names = self.names.clone().in_default_schema();
+        let mut migrator = migrator(FILES, &names);
+        migrator.set_locking(false);
+        // Not `run`: the compiler does not see that its future is `Send`
+        // (https://github.com/rust-lang/rust/issues/100013).
+        let mut result = migrator.run_direct(None, connection, false).await;
+        if let Err(MigrateError::Dirty(version)) = result {
+            // Tables are made without transactions, and our files can be run again where one broke off.
+            let forget = format!("DELETE FROM {} WHERE version = ?", names.quoted("_migrations"));
+            sqlx::query(trusted(forget)).bind(version).execute(&mut *connection).await?;
+            result = migrator.run_direct(None, connection, false).await;
+        }
+        result.map_err(SetupError::Migrate)
     }
 
     /// An answer as it is kept: without its body if the server would not take it.

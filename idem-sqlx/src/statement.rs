@@ -56,6 +56,13 @@ impl Statement {
         }
     }
 
+    /// The server's plan for it, in JSON.
+    #[cfg(all(test, feature = "mysql"))]
+    pub(crate) fn explained(&self) -> Self {
+        let sql = trusted(format!("EXPLAIN FORMAT = JSON {}", self.sql.as_str()));
+        Self { sql, order: self.order.clone() }
+    }
+
     #[cfg(feature = "postgres")]
     pub(crate) fn as_str(&self) -> &str {
         self.sql.as_str()

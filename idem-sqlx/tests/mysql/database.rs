@@ -43,6 +43,20 @@ impl Database {
         sqlx::raw_sql(sql).execute(&self.outside).await.unwrap();
     }
 
+    /// Ends all other sessions of this database, and says how many there were.
+    pub(crate) async fn end_sessions(&self) -> usize {
+        let sessions = "SELECT id FROM information_schema.processlist
+            WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+        let sessions: Vec<i64> =
+            sqlx::query_scalar(sessions).fetch_all(&self.outside).await.unwrap();
+        for session in &sessions {
+            // Some end by themselves meanwhile.
+            let kill = sqlx::AssertSqlSafe(format!("KILL {session}"));
+            let _ = sqlx::raw_sql(kill).execute(&self.outside).await;
+        }
+        sessions.len()
+    }
+
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.outside).await.unwrap()
     }
