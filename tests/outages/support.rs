@@ -207,6 +207,8 @@ pub(crate) mod postgres {
 
     pub(crate) type Db = sqlx::Postgres;
 
+    pub(crate) const INSERT_NOTE: &str = "INSERT INTO notes VALUES ($1)";
+
     /// A service, and the url of its database past the wire.
     pub(crate) async fn service() -> (Service<Db>, String) {
         let url = PostgresServer::shared().fresh_database();
@@ -230,6 +232,42 @@ pub(crate) mod postgres {
     pub(crate) async fn records(url: &str) -> (i64, i64) {
         let mut connection = PgConnection::connect(url).await.unwrap();
         let sql = "SELECT count(*) FILTER (WHERE state = 2), count(*) FILTER (WHERE state <> 2) FROM idem";
+        sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap()
+    }
+}
+
+pub(crate) mod mariadb {
+    use std::sync::Arc;
+
+    use idem::{Idem, MySqlStore};
+    use idem_testkit::{FaultProxy, MariaDbServer};
+    use sqlx::{Connection, MySqlConnection};
+
+    use super::{IDLE_TIMEOUT, Runs, SERVER_TIMEOUT, STORE_TIMEOUT, Service};
+
+    pub(crate) type Db = sqlx::MySql;
+
+    pub(crate) const INSERT_NOTE: &str = "INSERT INTO notes VALUES (?)";
+
+    /// A service, and the url of its database past the wire.
+    pub(crate) async fn service() -> (Service<Db>, String) {
+        let url = MariaDbServer::shared().fresh_database();
+        let proxy = FaultProxy::in_front_of(&url);
+        let options = proxy.url(&url).parse().unwrap();
+        let builder = MySqlStore::builder(options).statement_timeout(SERVER_TIMEOUT);
+        let store = builder.connect().await.unwrap();
+        store.migrate().await.unwrap();
+        let idem = Idem::builder(store).store_timeout(STORE_TIMEOUT).idle_timeout(IDLE_TIMEOUT);
+        let idem = idem.build().unwrap();
+        (Service { idem, runs: Runs::default(), proxy: Arc::new(proxy) }, url)
+    }
+
+    /// How many completed records there are, and how many others.
+    pub(crate) async fn records(url: &str) -> (i64, i64) {
+        let mut connection = MySqlConnection::connect(url).await.unwrap();
+        let sql =
+            "SELECT count(CASE WHEN state = 2 THEN 1 END), count(CASE WHEN state <> 2 THEN 1 END)
+            FROM idem";
         sqlx::query_as(sql).fetch_one(&mut connection).await.unwrap()
     }
 }

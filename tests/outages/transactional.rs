@@ -2,17 +2,33 @@
 
 use axum::{Router, extract::State, routing::post};
 use idem::{Tx, idempotent};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Database, Executor};
 
-use crate::support::{
-    FAULTS, Runs, Service,
-    postgres::{Db, records, service},
-};
+use crate::support::{FAULTS, Runs, Service};
+
+macro_rules! on_each_database {
+    ([$($database:ident),*] $items:tt) => {$(
+        on_database! { $database $items }
+    )*};
+}
+
+macro_rules! on_database {
+    ($database:ident { $($items:item)* }) => {
+        mod $database {
+            use super::*;
+            use crate::support::$database::{Db, INSERT_NOTE, records, service};
+            $($items)*
+        }
+    };
+}
+
+on_each_database! { [postgres, mariadb] {
+type Outside = <Db as Database>::Connection;
 
 #[idempotent(scope = "global")]
 async fn write_note(State(runs): State<Runs>, mut tx: Tx<Db>) -> Result<String, String> {
     let run = runs.count();
-    let insert = sqlx::query("INSERT INTO notes VALUES ($1)").bind(run.to_string());
+    let insert = sqlx::query(INSERT_NOTE).bind(run.to_string());
     insert.execute(&mut *tx).await.map_err(|error| error.to_string())?;
     Ok(run.to_string())
 }
@@ -20,7 +36,7 @@ async fn write_note(State(runs): State<Runs>, mut tx: Tx<Db>) -> Result<String, 
 #[idempotent(scope = "global")]
 async fn write_note_slowly(State(runs): State<Runs>, mut tx: Tx<Db>) -> Result<String, String> {
     let run = runs.count();
-    let insert = sqlx::query("INSERT INTO notes VALUES ($1)").bind(run.to_string());
+    let insert = sqlx::query(INSERT_NOTE).bind(run.to_string());
     insert.execute(&mut *tx).await.map_err(|error| error.to_string())?;
     if run == 1 {
         runs.hold().await;
@@ -28,13 +44,13 @@ async fn write_note_slowly(State(runs): State<Runs>, mut tx: Tx<Db>) -> Result<S
     Ok(run.to_string())
 }
 
-async fn notes(connection: &mut PgConnection) -> Vec<String> {
+async fn notes(connection: &mut Outside) -> Vec<String> {
     sqlx::query_scalar("SELECT text FROM notes").fetch_all(connection).await.unwrap()
 }
 
-async fn service_with_notes() -> (Service<Db>, Router<Service<Db>>, String, PgConnection) {
+async fn service_with_notes() -> (Service<Db>, Router<Service<Db>>, String, Outside) {
     let (service, url) = service().await;
-    let mut outside = PgConnection::connect(&url).await.unwrap();
+    let mut outside = Outside::connect(&url).await.unwrap();
     outside.execute("CREATE TABLE notes (text text NOT NULL)").await.unwrap();
     let router =
         Router::new().route("/quick", post(write_note)).route("/slow", post(write_note_slowly));
@@ -78,3 +94,4 @@ async fn at_the_end_one_execution_commits_and_its_answer_is_the_one_that_counts(
         assert_eq!(records(&url).await, (1, 0), "{fault:?}");
     }
 }
+} }
