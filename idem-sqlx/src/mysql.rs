@@ -54,7 +54,7 @@ const ENVELOPE: usize = 64 * 1024;
 /// Time is the server's clock, in UTC, whatever its time zone. A server that is restarted costs no
 /// request its claim, and neither do deadlocks: statements are sent again, which none of them minds.
 ///
-/// MySQL is not MariaDB: it has neither `INSERT … RETURNING` nor sequences, and
+/// `MySQL` is not MariaDB: it has neither `INSERT … RETURNING` nor sequences, and
 /// [`connect`](MySqlBuilder::connect) refuses it.
 ///
 /// An answer that is larger than the server's `max_allowed_packet` permits is recorded as done

@@ -31,7 +31,8 @@ pub(crate) struct Statement {
 
 impl Statement {
     /// Of our own text and checked names, with parameters that are written `$n`.
-    pub(crate) fn new(text: String, parameters: Parameters) -> Self {
+    pub(crate) fn new(text: impl Into<String>, parameters: Parameters) -> Self {
+        let text = text.into();
         match parameters {
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             Parameters::Numbered => Self { sql: trusted(text), order: None },

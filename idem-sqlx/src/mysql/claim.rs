@@ -104,7 +104,8 @@ pub(super) async fn claim(store: &MySqlStore, claim: &Claim) -> Result<Judged, S
                 }
             }
             // The next look tells.
-            Ok(None) => continue,
+            Ok(None) if begun.elapsed() < store.statement_timeout => continue,
+            Ok(None) => {}
             Err(failure) => match number(&failure.error) {
                 Some(numbers::LOCKED) if begun.elapsed() >= patience => {
                     // By an execution in a transaction, whose record is not to be seen yet.

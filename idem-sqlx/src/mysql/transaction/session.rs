@@ -147,7 +147,10 @@ impl Session {
         match sqlx::raw_sql(sql).execute(&mut *transaction).await {
             // The driver still has to learn that it is over. Its rollback, of nothing, goes with the
             // connection on its way to the pool.
-            Ok(_) => Ok(drop(transaction)),
+            Ok(_) => {
+                drop(transaction);
+                Ok(())
+            }
             Err(error) => {
                 discard(transaction).await;
                 Err(error)
