@@ -86,7 +86,7 @@ impl PostgresServer {
     /// # Panics
     ///
     /// When it cannot be made or does not start.
-    #[must_use]
+    #[must_use = "it ends when it is dropped"]
     pub fn standby(&self) -> Self {
         let port = self.port.to_string();
         let supervisor = Supervisor::start_with(&SCRIPT, &self.programs, &[&port]);

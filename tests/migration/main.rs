@@ -5,7 +5,6 @@
 #[allow(dead_code, reason = "the tests of the store need more of it")]
 #[path = "../../idem-sqlx/tests/sqlite/file.rs"]
 mod file;
-#[allow(dead_code, reason = "the suite on stores in memory needs more of it")]
 #[path = "../../idem-testkit/tests/common/mod.rs"]
 mod moving;
 #[allow(dead_code, reason = "the tests of the store need more of it")]

@@ -115,7 +115,7 @@ impl Service {
     /// The same processes, with keys that are all new.
     pub(crate) fn with_keys(self, name: &'static str) -> Self {
         let (age, is_over) = Default::default();
-        Self { name, age, is_over, ..self }
+        Self { age, is_over, name, ..self }
     }
 
     /// Replaces one process after another under load.
