@@ -159,7 +159,9 @@ impl Engine {
                 .await
             {
                 Ok(ids) => {
-                    ids.iter().for_each(|id| self.running.let_one_claim(id.digest()));
+                    for id in &ids {
+                        self.running.let_one_claim(id.digest());
+                    }
                     interval
                 }
                 Err(error) => {

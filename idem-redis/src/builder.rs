@@ -2,14 +2,16 @@
 
 use std::{fmt, time::Duration};
 
+use futures_util::future::try_join_all;
 use redis::{IntoConnectionInfo, RedisResult};
+use tokio::time::timeout;
 
 use crate::{
     clock::Clocks,
     connections::{Connections, Replicas, patience},
-    error::SetupError,
+    error::{SetupError, timed_out},
     keys::{Keys, Shard},
-    link::{Address, Link},
+    link::{Address, Dial, Link},
     listener::Listener,
     store::{Lanes, RedisStore},
     survey::{OnEviction, survey},
@@ -152,35 +154,45 @@ impl RedisBuilder {
         let address = self.address?;
         let listener = match self.waiting {
             Waiting::Listens => {
-                let channels = Shard::all().map(|shard| keys.channel(shard)).collect();
-                let server = address.clone().talkative_server(patience)?;
-                Some(Listener::new(server, patience, channels))
+                let channels = Shard::all().map(|shard| (shard, keys.channel(shard))).collect();
+                Some(Listener::new(address.clone(), patience, channels))
             }
             Waiting::Polls => None,
         };
-        let server = address.server(patience)?;
-        let first = Link::open(server.clone(), patience).await?;
-        survey(first.connection(None).await?.connection, patience, self.on_eviction).await?;
+        let first = open(&address, patience).await?;
+        survey(&first, patience, self.on_eviction).await?;
 
         let clocks = Clocks::new();
         let shared = Connections::shared(first, self.timeout, clocks.clone());
         let lanes = match self.replicas {
             None => {
-                let renewals = Link::open(server, patience).await?;
+                let renewals = open(&address, patience).await?;
                 let renewals = Connections::shared(renewals, self.timeout, clocks);
                 Lanes { looking: None, deciding: shared, renewals }
             }
             Some(replicas) => {
-                let open = |number| {
-                    Connections::waiting(&server, self.timeout, clocks.clone(), replicas, number)
+                let waiting = async |number| {
+                    let links = (0..number).map(|_| open(&address, patience));
+                    let links = try_join_all(links).await?;
+                    Ok::<_, SetupError>(Connections::waiting(
+                        links,
+                        self.timeout,
+                        clocks.clone(),
+                        replicas,
+                    ))
                 };
-                let deciding = open(self.connections).await?;
-                let renewals = open(self.connections.div_ceil(4)).await?;
+                let deciding = waiting(self.connections).await?;
+                let renewals = waiting(self.connections.div_ceil(4)).await?;
                 Lanes { looking: Some(shared), deciding, renewals }
             }
         };
         Ok(RedisStore::new(lanes, keys, listener, self.timeout))
     }
+}
+
+async fn open(address: &Address, patience: Duration) -> Result<Link, SetupError> {
+    let opening = Link::open(address.clone(), Dial::new(patience));
+    Ok(timeout(patience, opening).await.unwrap_or_else(|_| Err(timed_out()))?)
 }
 
 fn check_replicas(replicas: Replicas, patience: Duration) -> Result<(), SetupError> {

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use idem_core::StoreError;
-use redis::{
-    ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value,
-};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::{
     clock::Clocks,
+    cluster::Redirect,
     error::{NotReplicated, is_broken, is_passing, store_error, timed_out},
     keys::Shard,
     lane::Lane,
-    link::{Link, Numbered, Server},
+    link::{Link, Way},
     reply::Reply,
     scripts::{Known, Script},
 };
@@ -34,6 +32,9 @@ pub(crate) struct Replicas {
     pub(crate) within: Duration,
 }
 
+/// How long to wait until something is sent again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Runs operations.
 pub(crate) struct Connections {
     lane: Lane,
@@ -50,6 +51,8 @@ enum Tried {
     UnknownScript,
     /// It came too late, or the server's clock had to be learned.
     Late,
+    /// The server did nothing, and says who will.
+    Elsewhere(Redirect, RedisError),
     /// The server did nothing, and may be able to a little later.
     Passing(RedisError),
     /// The server did nothing, because it is a replica now. Its name may have another one's address.
@@ -67,34 +70,34 @@ impl Connections {
     }
 
     /// Connections on which operations wait for replicas.
-    pub(crate) async fn waiting(
-        server: &Server,
+    pub(crate) fn waiting(
+        links: Vec<Link>,
         timeout: Duration,
         clocks: Clocks,
         replicas: Replicas,
-        number: u32,
-    ) -> RedisResult<Self> {
-        let links = (0..number).map(|_| Link::open(server.clone(), patience(timeout)));
-        let lane = Lane::exclusive(try_join_all(links).await?);
-        Ok(Self { lane, clocks, timeout, replicas: Some(replicas) })
+    ) -> Self {
+        Self { lane: Lane::exclusive(links), clocks, timeout, replicas: Some(replicas) }
     }
 
     /// Runs an operation. What got no answer is sent again, so it must be one that may run twice.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Reply, StoreError> {
-        const PAUSE: Duration = Duration::from_millis(50);
+        const FOLLOWED_AT_ONCE: u32 = 3;
         let give_up = Instant::now() + self.timeout;
         let start_by = give_up - self.replicas.map_or(Duration::ZERO, |it| it.within);
         let Ok(place) = timeout_at(start_by, self.lane.place()).await else {
             return Err(StoreError::unreachable("all connections were waiting for replicas"));
         };
+        let link = place.link;
         let mut known = Known::ByDigest;
-        let mut trouble: Option<Numbered> = None;
+        let mut redirect: Option<Redirect> = None;
+        let mut followed = 0;
         let mut may_have_happened = false;
         loop {
-            let connecting = timeout_at(give_up, place.link.connection(trouble.as_ref())).await;
-            let error = match connecting.unwrap_or_else(|_| Err(timed_out())) {
+            let finding = timeout_at(give_up, link.way(call.shard, redirect.as_ref())).await;
+            redirect = None;
+            let error = match finding.unwrap_or_else(|_| Err(timed_out())) {
                 Err(error) => error,
-                Ok(connection) => match self.once(&connection, call, known, give_up).await? {
+                Ok(way) => match self.once(&way, call, known, give_up).await? {
                     Tried::Answered(reply) => return Ok(reply),
                     Tried::UnknownScript => {
                         known = Known::NotYet;
@@ -105,10 +108,17 @@ impl Connections {
                         continue;
                     }
                     Tried::Late => timed_out(),
+                    Tried::Elsewhere(to, error) => {
+                        redirect = Some(to);
+                        followed += 1;
+                        if followed <= FOLLOWED_AT_ONCE && Instant::now() < give_up {
+                            continue;
+                        }
+                        error
+                    }
                     Tried::Passing(error) => error,
                     Tried::Demoted(error) => {
-                        place.link.gave_trouble(&connection);
-                        trouble = Some(connection);
+                        way.gave_trouble();
                         error
                     }
                     Tried::Refused(error) if may_have_happened => {
@@ -117,8 +127,7 @@ impl Connections {
                     Tried::Refused(error) => return Err(store_error(error)),
                     Tried::Broken(error) => {
                         may_have_happened = true;
-                        place.link.gave_trouble(&connection);
-                        trouble = Some(connection);
+                        way.gave_trouble();
                         error
                     }
                 },
@@ -133,28 +142,34 @@ impl Connections {
             }
             tracing::debug!(%error, "Redis did not answer; asking again");
             sleep_until(again).await;
+            // Who has what by now is found out once for all who ask.
+            let _ = timeout_at(give_up, link.look_around()).await;
         }
     }
 
-    /// Tells something to whoever listens, if that is possible now.
-    pub(crate) async fn tell(&self, channel: &str, digest: &[u8]) {
+    /// Tells something to whoever listens, if that is possible soon.
+    pub(crate) async fn tell(&self, shard: Shard, channel: &str, digest: &[u8]) {
         let telling = async {
-            let place = self.lane.place().await;
-            let mut connection = place.link.connection(None).await?.connection;
-            let mut commands = Pipeline::with_capacity(1);
-            commands.cmd("SPUBLISH").arg(channel).arg(digest);
-            let answers = connection.send(commands, channel).await?;
-            answers.into_iter().try_for_each(|it| it.extract_error().map(drop))
+            let link = self.lane.place().await.link;
+            let mut redirect = None;
+            loop {
+                let Err(error) = tell(link, shard, redirect.as_ref(), channel, digest).await else {
+                    return;
+                };
+                tracing::debug!(%error, "an ending was not told to other processes yet");
+                redirect = Redirect::of(&error);
+                sleep(PAUSE).await;
+                link.look_around().await;
+            }
         };
-        let told = timeout(patience(self.timeout), telling).await;
-        if let Err(error) = told.unwrap_or_else(|_| Err(timed_out())) {
-            tracing::debug!(%error, "an ending was not told to other processes");
+        if timeout(self.timeout, telling).await.is_err() {
+            tracing::debug!("an ending was not told to other processes");
         }
     }
 
     async fn once(
         &self,
-        connection: &Numbered,
+        way: &Way,
         call: &Call<'_>,
         known: Known,
         give_up: Instant,
@@ -162,17 +177,17 @@ impl Connections {
         // Without a time by which it must begin, it only says the time, and there is nothing to wait for.
         let begin_before = self.clocks.server(call.shard, give_up.into_std());
         let replicas = self.replicas.filter(|_| begin_before.is_some());
-        let mut commands = Pipeline::with_capacity(2);
         let mut run = call.script.run(known, call.keys);
         run.arg(begin_before.unwrap_or(0)).arg(u8::from(replicas.is_some())).arg(call.arguments);
-        commands.add_command(run);
+        let mut commands = vec![run];
         if let Some(Replicas { number, within }) = replicas {
             // On the same connection: it waits for what its connection wrote.
-            commands.cmd("WAIT").arg(number).arg(within.as_millis().to_string());
+            let mut wait = Cmd::new();
+            wait.arg("WAIT").arg(number).arg(within.as_millis().to_string());
+            commands.push(wait);
         }
         let sending = async {
-            let values = connection.connection.clone().send(commands, &call.keys[0]).await?;
-            let mut values = values.into_iter();
+            let mut values = way.send(commands).await?.into_iter();
             Ok((values.next().unwrap_or(Value::Nil).extract_error()?, values.next()))
         };
         let until = give_up.min(Instant::now() + patience(self.timeout));
@@ -203,9 +218,28 @@ impl Connections {
     }
 }
 
+async fn tell(
+    link: &Link,
+    shard: Shard,
+    redirect: Option<&Redirect>,
+    channel: &str,
+    digest: &[u8],
+) -> RedisResult<()> {
+    let way = link.way(shard, redirect).await?;
+    let mut publish = Cmd::new();
+    publish.arg("SPUBLISH").arg(channel).arg(digest);
+    let told = way.send(vec![publish]).await;
+    if told.as_ref().is_err_and(is_broken) {
+        way.gave_trouble();
+    }
+    told?.into_iter().try_for_each(|it| it.extract_error().map(drop))
+}
+
 fn judge(error: RedisError) -> Tried {
     if error.code() == Some("NOSCRIPT") {
         Tried::UnknownScript
+    } else if let Some(redirect) = Redirect::of(&error) {
+        Tried::Elsewhere(redirect, error)
     } else if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
         Tried::Demoted(error)
     } else if is_passing(&error) {

@@ -34,6 +34,11 @@ impl Shard {
         usize::from(self.0)
     }
 
+    /// What all its keys are in one slot by.
+    pub(crate) fn tag(self) -> String {
+        format!("{{{:02x}}}", self.0)
+    }
+
     /// How the shard's fences end.
     pub(crate) fn suffix(self) -> String {
         format!("{:03}", self.0)
@@ -92,7 +97,7 @@ impl Keys {
     }
 
     fn in_shard(&self, shard: Shard) -> String {
-        format!("{}{{{:02x}}}:", self.prefix, shard.0)
+        format!("{}{}:", self.prefix, shard.tag())
     }
 }
 

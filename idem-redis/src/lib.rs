@@ -74,6 +74,7 @@
 mod builder;
 mod cache;
 mod clock;
+mod cluster;
 mod connections;
 mod error;
 mod keys;

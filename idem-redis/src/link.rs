@@ -1,30 +1,23 @@
 //! Connections that are made again when they break.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, PushInfo, RedisResult, Value,
-    aio::MultiplexedConnection,
-    cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig},
-    cluster_async::ClusterConnection,
-    cluster_routing::{
-        MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
-    },
+    ProtocolVersion, RedisResult, Value,
+    aio::{AsyncPushSender, MultiplexedConnection},
 };
-use tokio::{
-    sync::{
-        Mutex as AsyncMutex,
-        mpsc::{UnboundedReceiver, unbounded_channel},
-    },
-    time::timeout,
-};
+use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 
-use crate::error::timed_out;
+use crate::{
+    cluster::{Cluster, Redirect},
+    error::{is_broken, timed_out},
+    keys::Shard,
+};
 
 /// Who to connect to.
 #[derive(Clone)]
@@ -54,219 +47,225 @@ impl Address {
         };
         server.map_or(0, |it| it.redis_settings().db())
     }
-
-    /// By which nothing is said but answers.
-    pub(crate) fn server(self, patience: Duration) -> RedisResult<Server> {
-        match self {
-            Self::Single(server) => Server::single(server, patience),
-            Self::Cluster(nodes) => {
-                Ok(Server::Cluster(cluster(nodes, patience).build()?, patience))
-            }
-        }
-    }
-
-    /// By which servers say more than answers.
-    pub(crate) fn talkative_server(self, patience: Duration) -> RedisResult<Server> {
-        const PROTOCOL: ProtocolVersion = ProtocolVersion::RESP3;
-        match self {
-            Self::Single(server) => {
-                let settings = server.redis_settings().clone().set_protocol(PROTOCOL);
-                Server::single(server.set_redis_settings(settings), patience)
-            }
-            Self::Cluster(nodes) => {
-                let client = cluster(nodes, patience).use_protocol(PROTOCOL).build()?;
-                Ok(Server::Cluster(client, patience))
-            }
-        }
-    }
-}
-
-/// The driver follows slots that moved a few times; all else is repeated by us.
-fn cluster(nodes: Vec<ConnectionInfo>, patience: Duration) -> ClusterClientBuilder {
-    ClusterClientBuilder::new(nodes)
-        .connection_timeout(patience / 2)
-        .response_timeout(patience)
-        .overall_response_timeout(None)
-        .retries(3)
-        .min_retry_wait(10)
-        .max_retry_wait(50)
 }
 
 /// How to connect.
 #[derive(Clone)]
-pub(crate) enum Server {
-    Single(Client, AsyncConnectionConfig),
-    Cluster(ClusterClient, Duration),
+pub(crate) struct Dial {
+    config: AsyncConnectionConfig,
+    protocol: Option<ProtocolVersion>,
+    /// How long connecting may take, and each answer.
+    pub(crate) patience: Duration,
 }
 
-impl Server {
-    fn single(server: ConnectionInfo, patience: Duration) -> RedisResult<Self> {
+impl Dial {
+    /// Nothing is said but answers.
+    pub(crate) fn new(patience: Duration) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(patience));
-        Ok(Self::Single(Client::open(server)?, config))
+        Self { config, protocol: None, patience }
     }
 
-    async fn connect(&self) -> RedisResult<Connection> {
-        Ok(match self {
-            Self::Single(client, config) => Connection::Single(
-                client.get_multiplexed_async_connection_with_config(config).await?,
-            ),
-            Self::Cluster(client, _) => Connection::Cluster(client.get_async_connection().await?),
-        })
-    }
-
-    /// Connects, and hands out what the server says besides answers, also that it was lost.
-    pub(crate) async fn connect_and_hear(
-        &self,
-    ) -> RedisResult<(Connection, UnboundedReceiver<PushInfo>)> {
-        let (sender, pushes) = unbounded_channel();
-        let connection = match self {
-            Self::Single(client, config) => {
-                let config = config.clone().set_push_sender(sender);
-                Connection::Single(
-                    client.get_multiplexed_async_connection_with_config(&config).await?,
-                )
-            }
-            Self::Cluster(client, patience) => {
-                // It replaces the client's own, also where it says nothing.
-                let config =
-                    ClusterConfig::new().set_response_timeout(*patience).set_push_sender(sender);
-                Connection::Cluster(client.get_async_connection_with_config(config).await?)
-            }
-        };
-        Ok((connection, pushes))
+    /// What servers say besides answers, and that a connection was lost, goes here.
+    pub(crate) fn hearing(patience: Duration, sender: impl AsyncPushSender) -> Self {
+        let Self { config, .. } = Self::new(patience);
+        let protocol = Some(ProtocolVersion::RESP3);
+        Self { config: config.set_push_sender(sender), protocol, patience }
     }
 }
 
-/// To a server, or to each node of a cluster. Clones share it, and may use it at the same time.
+/// A server, and the connection to it.
+pub(crate) struct Node {
+    client: Client,
+    dial: Dial,
+    current: Mutex<Option<Numbered>>,
+    /// How many connections were made.
+    connecting: AsyncMutex<u64>,
+}
+
 #[derive(Clone)]
-pub(crate) enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
+struct Numbered {
+    connection: MultiplexedConnection,
+    number: u64,
 }
 
-impl Connection {
-    /// Sends commands at once, on one connection, to the server that has the key.
-    pub(crate) async fn send(&mut self, commands: Pipeline, key: &str) -> RedisResult<Vec<Value>> {
-        let count = commands.len();
-        match self {
-            Self::Single(connection) => connection.send_packed_commands(&commands, 0, count).await,
-            Self::Cluster(connection) => {
-                let route =
-                    SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-                connection.route_pipeline(commands, 0, count, route).await
+impl Node {
+    pub(crate) fn new(server: ConnectionInfo, dial: Dial) -> RedisResult<Self> {
+        let server = match dial.protocol {
+            Some(protocol) => {
+                let settings = server.redis_settings().clone().set_protocol(protocol);
+                server.set_redis_settings(settings)
+            }
+            None => server,
+        };
+        let client = Client::open(server)?;
+        Ok(Self { client, dial, current: Mutex::default(), connecting: AsyncMutex::new(0) })
+    }
+
+    /// The connection, which is made if there is none.
+    async fn connection(&self) -> RedisResult<Numbered> {
+        let current = || lock(&self.current).clone();
+        if let Some(current) = current() {
+            return Ok(current);
+        }
+        let mut made = self.connecting.lock().await;
+        if let Some(current) = current() {
+            return Ok(current);
+        }
+        let connecting =
+            self.client.get_multiplexed_async_connection_with_config(&self.dial.config);
+        let connected = timeout(self.dial.patience, connecting).await;
+        let connection = connected.unwrap_or_else(|_| Err(timed_out()))?;
+        *made += 1;
+        let new = Numbered { connection, number: *made };
+        *lock(&self.current) = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Sends a command that is for no key.
+    pub(crate) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
+        let numbered = self.connection().await?;
+        let answer = numbered.connection.clone().send_packed_command(command).await;
+        let answer = answer.and_then(Value::extract_error);
+        if answer.as_ref().is_err_and(is_broken) {
+            self.gave_trouble(&numbered);
+        }
+        answer
+    }
+
+    /// Has whoever comes next connect anew.
+    pub(crate) fn hang_up(&self) {
+        *lock(&self.current) = None;
+    }
+
+    /// Takes a connection out of use.
+    fn gave_trouble(&self, trouble: &Numbered) {
+        let mut current = lock(&self.current);
+        if current.as_ref().is_some_and(|it| it.number == trouble.number) {
+            *current = None;
+        }
+    }
+}
+
+/// The servers.
+pub(crate) enum Link {
+    Single(Arc<Node>),
+    Cluster(Box<Cluster>),
+}
+
+/// To the server that has a shard.
+pub(crate) struct Way {
+    node: Arc<Node>,
+    connection: Numbered,
+    /// Whether the server is to be told that another one sent us.
+    is_asking: bool,
+}
+
+impl Link {
+    /// Connects; to a cluster as far as is needed to know it.
+    pub(crate) async fn open(address: Address, dial: Dial) -> RedisResult<Self> {
+        match address {
+            Address::Single(server) => {
+                let node = Node::new(server, dial)?;
+                node.connection().await?;
+                Ok(Self::Single(Arc::new(node)))
+            }
+            Address::Cluster(nodes) => {
+                Ok(Self::Cluster(Box::new(Cluster::open(nodes, dial).await?)))
             }
         }
     }
 
+    /// The way to a shard, if need be by a new connection, or where a server has sent us.
+    pub(crate) async fn way(&self, shard: Shard, redirect: Option<&Redirect>) -> RedisResult<Way> {
+        let node = match self {
+            Self::Single(node) => Arc::clone(node),
+            Self::Cluster(cluster) => cluster.node_of(shard, redirect)?,
+        };
+        let connection = node.connection().await?;
+        Ok(Way { node, connection, is_asking: matches!(redirect, Some(Redirect::Ask(_))) })
+    }
+
+    /// Finds out again who has what, after something went wrong.
+    pub(crate) async fn look_around(&self) {
+        if let Self::Cluster(cluster) = self {
+            cluster.look_around().await;
+        }
+    }
+
     /// Subscribes to channels, each of which is a shard's.
-    pub(crate) async fn subscribe(&mut self, channels: &[String]) -> RedisResult<()> {
+    pub(crate) async fn subscribe(&self, channels: &[(Shard, String)]) -> RedisResult<()> {
         match self {
-            Self::Single(connection) => {
-                let mut commands = Pipeline::with_capacity(channels.len());
-                for channel in channels {
-                    commands.cmd("SSUBSCRIBE").arg(channel);
-                }
-                let answers = connection.send_packed_commands(&commands, 0, channels.len()).await?;
-                answers.into_iter().try_for_each(|it| it.extract_error().map(drop))
-            }
-            Self::Cluster(connection) => {
-                let subscribing = channels.iter().map(|channel| {
-                    let mut connection = connection.clone();
-                    async move { connection.ssubscribe(channel).await }
-                });
-                try_join_all(subscribing).await.map(drop)
+            Self::Single(node) => subscribe(node, channels.iter().map(|(_, it)| it)).await,
+            Self::Cluster(cluster) => {
+                let nodes = cluster.by_node(channels)?;
+                try_join_all(nodes.iter().map(|(node, it)| subscribe(node, it.iter().copied())))
+                    .await
+                    .map(drop)
             }
         }
     }
 
     /// Asks each server that has records.
-    pub(crate) async fn ask_masters(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
-        self.ask(command, MultipleNodeRoutingInfo::AllMasters).await
-    }
-
-    /// Asks each server that has records, or may have them after a failover.
-    pub(crate) async fn ask_all(&mut self, command: Cmd) -> RedisResult<Vec<Value>> {
-        self.ask(command, MultipleNodeRoutingInfo::AllNodes).await
-    }
-
-    async fn ask(&mut self, command: Cmd, of: MultipleNodeRoutingInfo) -> RedisResult<Vec<Value>> {
+    pub(crate) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
         match self {
-            Self::Single(connection) => Ok(vec![connection.send_packed_command(&command).await?]),
-            Self::Cluster(connection) => {
-                let of = RoutingInfo::MultiNode((of, None));
-                match connection.route_command(command, of).await? {
-                    Value::Map(answers) => Ok(answers.into_iter().map(|(_, it)| it).collect()),
-                    other => Ok(vec![other]),
-                }
+            Self::Single(node) => Ok(vec![node.ask(command).await?]),
+            Self::Cluster(cluster) => {
+                try_join_all(cluster.masters()?.iter().map(|it| it.ask(command))).await
             }
         }
     }
-}
 
-/// A connection, and how to get another one.
-pub(crate) struct Link {
-    server: Server,
-    patience: Duration,
-    current: Mutex<Numbered>,
-    connecting: AsyncMutex<()>,
-}
-
-/// Which of a link's connections it is.
-#[derive(Clone)]
-pub(crate) struct Numbered {
-    pub(crate) connection: Connection,
-    number: u64,
-    /// Nobody is to use it any more.
-    is_closed: bool,
-}
-
-impl Link {
-    pub(crate) async fn open(server: Server, patience: Duration) -> RedisResult<Self> {
-        let connection = connect(&server, patience).await?;
-        let current = Mutex::new(Numbered { connection, number: 0, is_closed: false });
-        Ok(Self { server, patience, current, connecting: AsyncMutex::new(()) })
-    }
-
-    /// The connection, or a new one instead of one that gave trouble.
-    pub(crate) async fn connection(&self, trouble: Option<&Numbered>) -> RedisResult<Numbered> {
-        let is_usable = |it: &Numbered| {
-            !it.is_closed && trouble.is_none_or(|trouble| trouble.number != it.number)
-        };
-        let current = self.current();
-        if is_usable(&current) {
-            return Ok(current);
-        }
-        let _one_at_a_time = self.connecting.lock().await;
-        let current = self.current();
-        if is_usable(&current) {
-            return Ok(current);
-        }
-        let connection = connect(&self.server, self.patience).await?;
-        let new = Numbered { connection, number: current.number + 1, is_closed: false };
-        *lock(&self.current) = new.clone();
-        Ok(new)
-    }
-
-    /// Takes a server's connection out of use. Of a cluster's, others go on using it until there is a
-    /// new one: they may ask other nodes.
-    pub(crate) fn gave_trouble(&self, trouble: &Numbered) {
-        let mut current = lock(&self.current);
-        if current.number == trouble.number {
-            current.is_closed = matches!(current.connection, Connection::Single(_));
+    /// Asks each server that has no records, and may have some after a failover; those that answer.
+    pub(crate) async fn ask_replicas(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Single(_) => Ok(Vec::new()),
+            Self::Cluster(cluster) => {
+                let replicas = cluster.replicas()?;
+                let answers = join_all(replicas.iter().map(|it| it.ask(command))).await;
+                Ok(answers.into_iter().filter_map(Result::ok).collect())
+            }
         }
     }
 
-    fn current(&self) -> Numbered {
-        lock(&self.current).clone()
+    pub(crate) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+async fn subscribe(node: &Node, channels: impl Iterator<Item = &String>) -> RedisResult<()> {
+    let mut commands = Pipeline::new();
+    for channel in channels {
+        commands.cmd("SSUBSCRIBE").arg(channel);
+    }
+    let count = commands.len();
+    let Numbered { mut connection, .. } = node.connection().await?;
+    let answers = connection.send_packed_commands(&commands, 0, count).await?;
+    answers.into_iter().try_for_each(|it| it.extract_error().map(drop))
+}
+
+impl Way {
+    /// Sends commands at once.
+    pub(crate) async fn send(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
+        if self.is_asking {
+            pipeline.cmd("ASKING");
+        }
+        let (asking, count) = (pipeline.len(), commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        let mut connection = self.connection.connection.clone();
+        connection.send_packed_commands(&pipeline, asking, count).await
+    }
+
+    /// Takes the connection out of use.
+    pub(crate) fn gave_trouble(&self) {
+        self.node.gave_trouble(&self.connection);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) async fn connect(server: &Server, patience: Duration) -> RedisResult<Connection> {
-    timeout(patience, server.connect()).await.unwrap_or_else(|_| Err(timed_out()))
 }

@@ -10,14 +10,15 @@ use idem_core::{Announced, Announcements, Announcer};
 use redis::{Cmd, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::{
     runtime::Handle,
-    sync::mpsc::UnboundedReceiver,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
     error::timed_out,
-    link::{Connection, Server},
+    keys::Shard,
+    link::{Address, Dial, Link},
 };
 
 /// How often each server is asked whether it is still there.
@@ -41,9 +42,13 @@ impl Listener {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub(crate) fn new(server: Server, patience: Duration, channels: Vec<String>) -> Self {
+    pub(crate) fn new(
+        address: Address,
+        patience: Duration,
+        channels: Vec<(Shard, String)>,
+    ) -> Self {
         let announcer = Announcer::new();
-        let subscriber = Arc::new(Subscriber { server, patience, channels, announcer });
+        let subscriber = Arc::new(Subscriber { address, patience, channels, announcer });
         Self { subscriber, runtime: Handle::current(), task: Mutex::new(None) }
     }
 
@@ -72,10 +77,10 @@ impl Drop for Listener {
 }
 
 struct Subscriber {
-    server: Server,
+    address: Address,
     /// How long the servers may take to connect, and for each answer.
     patience: Duration,
-    channels: Vec<String>,
+    channels: Vec<(Shard, String)>,
     announcer: Announcer,
 }
 
@@ -107,9 +112,9 @@ impl Subscriber {
     }
 
     /// Subscribes, and listens until something is wrong with any of it: then it is replaced as a
-    /// whole. The driver would repair most of it and not say what was missed meanwhile.
+    /// whole.
     async fn listen(&self) -> RedisError {
-        let (connection, pushes) = match self.in_time(self.subscription()).await {
+        let (link, pushes) = match self.in_time(self.subscription()).await {
             Ok(subscription) => subscription,
             Err(error) => return error,
         };
@@ -117,14 +122,16 @@ impl Subscriber {
         self.announcer.announce(Announced::Lost);
         tokio::select! {
             error = self.hear(pushes) => error,
-            error = self.watch(connection) => error,
+            error = self.watch(link) => error,
         }
     }
 
-    async fn subscription(&self) -> RedisResult<(Connection, UnboundedReceiver<PushInfo>)> {
-        let (mut connection, pushes) = self.server.connect_and_hear().await?;
-        connection.subscribe(&self.channels).await?;
-        Ok((connection, pushes))
+    async fn subscription(&self) -> RedisResult<(Link, UnboundedReceiver<PushInfo>)> {
+        let (sender, pushes) = unbounded_channel();
+        let dial = Dial::hearing(self.patience, sender);
+        let link = Link::open(self.address.clone(), dial).await?;
+        link.subscribe(&self.channels).await?;
+        Ok((link, pushes))
     }
 
     /// Announces what is told, until the subscription is lost.
@@ -145,18 +152,12 @@ impl Subscriber {
     }
 
     /// Returns when a server does not answer any more.
-    async fn watch(&self, mut connection: Connection) -> RedisError {
+    async fn watch(&self, link: Link) -> RedisError {
+        let mut ping = Cmd::new();
+        ping.arg("PING");
         loop {
             sleep(QUIET).await;
-            let asked = async {
-                let mut ping = Cmd::new();
-                ping.arg("PING");
-                for answer in connection.ask_masters(ping).await? {
-                    answer.extract_error()?;
-                }
-                Ok(())
-            };
-            if let Err(error) = self.in_time(asked).await {
+            if let Err(error) = self.in_time(link.ask_masters(&ping)).await {
                 return error;
             }
         }

@@ -190,9 +190,10 @@ impl Inner {
     fn tell_what_scripts_did_not(self: &Arc<Self>, id: &RecordId, written: Written) {
         let is_to_tell = self.listener.is_some() && self.lanes.looking.is_some();
         if is_to_tell && written == Written::Accepted {
+            let shard = Shard::of(id);
             let (inner, channel, digest) =
-                (Arc::clone(self), self.keys.channel(Shard::of(id)), *id.digest());
-            tokio::spawn(async move { inner.looking().tell(&channel, &digest).await });
+                (Arc::clone(self), self.keys.channel(shard), *id.digest());
+            tokio::spawn(async move { inner.looking().tell(shard, &channel, &digest).await });
         }
     }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 use redis::{Cmd, RedisResult, Value, from_redis_value};
 use tokio::time::timeout;
 
-use crate::{error::SetupError, link::Connection};
+use crate::{
+    error::{SetupError, is_broken},
+    link::Link,
+};
 
 /// What to do about servers that may evict records.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,24 +30,25 @@ enum Eviction {
 /// Looks at every server that has records, and at those that may have them after a failover, if all of
 /// them are there.
 pub(crate) async fn survey(
-    mut connection: Connection,
+    link: &Link,
     patience: Duration,
     on_eviction: OnEviction,
 ) -> Result<(), SetupError> {
-    let asking = async {
-        match timeout(patience / 2, connection.ask_all(info())).await {
-            Ok(Ok(answers)) => Ok(answers),
-            _ => connection.ask_masters(info()).await,
-        }
+    let info = info();
+    let (masters, replicas) = tokio::join!(
+        timeout(patience, link.ask_masters(&info)),
+        timeout(patience / 2, link.ask_replicas(&info)),
+    );
+    // A server that forbids `INFO` can be used all the same.
+    let masters = match masters.map_err(|_| SetupError::TimedOut(patience))? {
+        Err(error) if is_broken(&error) => return Err(error.into()),
+        masters => masters.unwrap_or_else(|_| vec![Value::Nil]),
     };
-    let asked = timeout(patience, asking).await;
-    let answers = asked.map_err(|_| SetupError::TimedOut(patience))??;
-    for answer in answers {
-        // A server that forbids `INFO` can be used all the same.
-        let info = answer.extract_error().and_then(text).unwrap_or_default();
-        if matches!(connection, Connection::Single(_))
-            && field(&info, "cluster_enabled") == Some("1")
-        {
+    // They may be gone.
+    let replicas = replicas.ok().and_then(Result::ok).unwrap_or_default();
+    for answer in masters.into_iter().chain(replicas) {
+        let info = text(answer).unwrap_or_default();
+        if !link.is_cluster() && field(&info, "cluster_enabled") == Some("1") {
             return Err(SetupError::IsCluster);
         }
         judge(eviction(&info), on_eviction)?;

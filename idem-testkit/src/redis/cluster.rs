@@ -96,7 +96,7 @@ impl RedisCluster {
         });
     }
 
-    /// Waits until every slot has a master and every replica is up to date.
+    /// Waits until every slot has a master, every replica is up to date, and all nodes know.
     ///
     /// # Panics
     ///
@@ -104,7 +104,12 @@ impl RedisCluster {
     pub fn await_health(&self) {
         self.wait_until("the cluster is healthy", |node| {
             let replication = node.command(&["INFO", "replication"]);
+            let nodes = node.command(&["CLUSTER", "NODES"]);
+            // It leaves out replicas of which nothing was heard yet.
+            let slots = node.command(&["CLUSTER", "SLOTS"]);
+            let mut ids = nodes.lines().filter_map(|it| it.split(' ').next());
             node.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+                && ids.all(|id| slots.contains(id))
                 && (replication.contains("connected_slaves:1")
                     || replication.contains("master_link_status:up"))
         });
