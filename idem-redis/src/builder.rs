@@ -11,8 +11,9 @@ use crate::{
     connections::{Connections, Replicas, patience},
     error::{SetupError, timed_out},
     keys::{Keys, Shard},
-    link::{Address, Dial, Link},
+    link::{Address, Link},
     listener::Listener,
+    node::Dial,
     store::{Lanes, RedisStore},
     survey::{OnEviction, survey},
 };
@@ -110,15 +111,15 @@ impl RedisBuilder {
         self
     }
 
-    /// Has processes neither tell each other what has ended nor listen to it: duplicates that wait
+    /// Has processes neither tell each other what has ended nor listen to it. Duplicates that wait
     /// (`on_conflict = "wait"`) for an execution in another process then get its answer when they ask
-    /// for it the next time, as they do anyway where nothing is heard.
+    /// for it the next time, as they do anyway where nothing is heard. Default: they listen.
     ///
-    /// By default whatever ends a record tells so in the same step, on a sharded channel of its shard:
-    /// a digest of the record's id, to whoever may subscribe to it. A process listens from the first
-    /// request on that may have to wait, and until it is drained: by one more connection to each server,
-    /// on which it subscribes to the channels of all 256 shards. For a service where nobody waits, that
-    /// is nothing but a message to nobody with each ending.
+    /// Whatever ends a record tells so in the same step, on a channel of its shard: a digest of the
+    /// record's id, to whoever may subscribe to that. A process listens from the first request on that
+    /// may have to wait, and until it is drained: by one more connection to each server that has records,
+    /// on which it subscribes to the channels of all 256 shards. Where nobody ever waits, it is a message
+    /// to nobody with each ending.
     pub const fn poll_only(mut self) -> Self {
         self.waiting = Waiting::Polls;
         self

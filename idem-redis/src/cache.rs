@@ -15,6 +15,7 @@ use crate::{
     error::{SetupError, is_broken, timed_out},
     keys::{Keys, Shard},
     link::Address,
+    server::Server,
     standing::{Made, Standing},
 };
 
@@ -109,7 +110,7 @@ impl RedisCacheBuilder {
     pub fn open(self) -> Result<RedisCache, SetupError> {
         let database = self.address.as_ref().map_or(0, Address::database);
         let keys = Keys::new(self.prefix, database)?;
-        let standing = Standing::to(self.address?.server(PATIENCE)?, PATIENCE);
+        let standing = Standing::to(Server::at(self.address?, PATIENCE)?);
         Ok(RedisCache(Arc::new(Inner { standing, keys })))
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     error::timed_out,
     keys::Shard,
-    link::{Dial, Node, lock},
+    node::{Dial, Node, lock},
 };
 
 const SLOTS: u16 = 16_384;

@@ -34,7 +34,7 @@
 //! - **Eviction.** A server with bounded memory and another `maxmemory-policy` than `noeviction` drops
 //!   records before they expire. The store warns when it connects to such a server, or refuses it
 //!   ([`refuse_eviction`](RedisBuilder::refuse_eviction)). A full server that evicts nothing refuses
-//!   claims, which is a 503.
+//!   claims, which is a 503; what runs is renewed and recorded all the same.
 //!
 //! What remains when a record is lost: the keys that `Attempt::child_key` makes for calls to other
 //! systems are the same in every execution, so the other system recognises the second one. And fences go
@@ -67,9 +67,14 @@
 //! a record, delete its hash; the rest follows. While a slot moves to another node, a key at a time,
 //! requests of its shard wait for that.
 //!
+//! What has ended is told on a channel of its shard, `idem:{2f}:ended:0` in database 0: the digest of the
+//! record's id, in 32 bytes.
+//!
 //! A user of Redis needs these rights: `~idem:* +eval +evalsha +time +hmget +hget +hset +hdel +exists +del
 //! +persist +pexpireat +get +set +zadd +zrem +zrangebyscore`, for `require_replicas` also `+wait`, on a
-//! cluster also `+cluster|slots +ping +asking`, and `+info` for the look at what the server evicts.
+//! cluster also `+cluster|slots +asking`, `+info` for the look at what the server evicts, and `&idem:*
+//! +ssubscribe +spublish +ping` to tell and to hear what has ended. Without the last ones those who wait
+//! poll, and a warning says so once.
 
 mod builder;
 mod cache;
@@ -81,8 +86,10 @@ mod keys;
 mod lane;
 mod link;
 mod listener;
+mod node;
 mod reply;
 mod scripts;
+mod server;
 mod standing;
 mod store;
 mod survey;

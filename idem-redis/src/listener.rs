@@ -18,7 +18,8 @@ use tokio::{
 use crate::{
     error::timed_out,
     keys::Shard,
-    link::{Address, Dial, Link},
+    link::{Address, Link},
+    node::Dial,
 };
 
 /// How often each server is asked whether it is still there.

@@ -3,7 +3,6 @@
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use futures_util::{
@@ -15,14 +14,13 @@ use redis::RedisError;
 
 use crate::{
     clock::Clocks,
-    link::{Connection, Server, connect},
+    server::{Connection, Server},
 };
 
 /// One connection for all. It is made when it is first needed, and again when it was discarded: in a
 /// task of its own, so that nobody who gives up keeps it from being made.
 pub(crate) struct Standing {
     server: Server,
-    patience: Duration,
     state: Mutex<State>,
 }
 
@@ -49,9 +47,9 @@ pub(crate) struct Made {
 }
 
 impl Standing {
-    pub(crate) const fn to(server: Server, patience: Duration) -> Self {
+    pub(crate) const fn to(server: Server) -> Self {
         let state = Mutex::new(State { number: 0, progress: Progress::Idle });
-        Self { server, patience, state }
+        Self { server, state }
     }
 
     /// The connection; waits for one that is being made. May be dropped.
@@ -108,8 +106,8 @@ impl Standing {
     }
 
     fn make(&self) -> Making {
-        let (server, patience) = (self.server.clone(), self.patience);
-        let connecting = tokio::spawn(async move { connect(&server, patience).await });
+        let server = self.server.clone();
+        let connecting = tokio::spawn(async move { server.connect().await });
         let made = async move {
             match connecting.await {
                 Ok(made) => made.map_err(Arc::new),
