@@ -39,8 +39,8 @@ use crate::{
 /// never an outcome.
 ///
 /// - **A copy never outlives its record.** Its life is counted from before the store was asked, by as
-///   much as the record was to live then, less a thousandth and a millisecond. What comes to the cache too late is not
-///   kept.
+///   much as the record was to live then, less a thousandth and a millisecond. What comes to the cache
+///   too late is not kept.
 /// - **A copy is of one record of one store**: the fingerprint is compared on each replay as the store
 ///   does, the handler's extractors have run before, and a value that is damaged, of another version or
 ///   of somebody else is not used. To tell stores from each other, there is one more record in each,
