@@ -138,6 +138,7 @@ macro_rules! conformance {
                 none_of_many_wins_a_held_record
                 one_claim_sent_many_times_wins_once
                 a_late_completion_and_a_takeover_exclude_each_other
+                a_late_completion_and_a_sweep_exclude_each_other
                 concurrent_sweeps_share_the_work
                 sweeps_and_claims_do_not_disturb_each_other;
             responses:

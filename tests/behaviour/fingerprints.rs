@@ -1,8 +1,14 @@
 //! The same key for another request is a mismatch.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use axum::{Json, Router, body::Bytes, extract::State, routing};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::State,
+    routing,
+};
+use futures_util::stream;
 use idem::idempotent;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -97,6 +103,32 @@ async fn bytes_count_every_byte() {
     assert_eq!(server.send(post("/bytes").key("k").body(other)).await.problem(), "mismatch");
     server.send(post("/bytes").key("l").json("{\"a\":1}")).await;
     assert_eq!(server.send(post("/bytes").key("l").json("{\"a\": 1}")).await.problem(), "mismatch");
+}
+
+/// However a body comes, and however large it is, it is compared as a whole.
+#[tokio::test]
+async fn a_large_body_is_the_same_in_one_piece_and_in_many() {
+    let server = Server::new(routes());
+    let text = format!(r#"{{"text":"{}","end":1}}"#, "x".repeat(1_000_000));
+    let pieces = |text: &str, size: usize| {
+        let pieces = text.as_bytes().chunks(size).map(<[u8]>::to_vec).map(Ok::<_, Infallible>);
+        Body::from_stream(stream::iter(pieces.collect::<Vec<_>>()))
+    };
+    for path in ["/json", "/bytes"] {
+        let send = |body: Body| {
+            let json = post(path).key("k").header("content-type", "application/json");
+            server.send(json.body(body))
+        };
+        send(text.clone().into()).await;
+        for size in [1_000, 4_096, 65_536, 999_983] {
+            assert!(send(pieces(&text, size)).await.is_replay(), "{path}: pieces of {size}");
+        }
+        let other = text.replace(r#""end":1"#, r#""end":2"#);
+        for body in [other.clone().into(), pieces(&other, 4_096)] {
+            assert_eq!(send(body).await.problem(), "mismatch", "{path}");
+        }
+    }
+    assert_eq!(server.runs.count(), 2);
 }
 
 #[tokio::test]

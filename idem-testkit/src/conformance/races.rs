@@ -224,6 +224,43 @@ pub async fn sweeps_and_claims_do_not_disturb_each_other(s: Subject) {
     }
 }
 
+/// A late owner completes while others sweep: its answer is kept, or it learns that its record is gone.
+pub async fn a_late_completion_and_a_sweep_exclude_each_other(s: Subject) {
+    const RECORDS: usize = 50;
+    for round in 0..ROUNDS {
+        let mut late = Vec::new();
+        for i in 0..RECORDS {
+            late.push(s.bring_about(Situation::Running, &format!("{round} {i}")).await.owner);
+        }
+        s.elapse(just_after(TTL)).await;
+        let start = Arc::new(Barrier::new(RECORDS + SERVERS));
+        let mut sweepers = JoinSet::new();
+        for _ in 0..SERVERS {
+            let (server, start) = (s.reopened().await, Arc::clone(&start));
+            sweepers.spawn(async move {
+                start.wait().await;
+                sweep_to_the_end(&server, 5).await
+            });
+        }
+        let mut completions = JoinSet::new();
+        for owner in late {
+            let (s, start) = (s.clone(), Arc::clone(&start));
+            completions.spawn(async move {
+                start.wait().await;
+                let written = s.complete(&owner, "late").await;
+                (owner, written)
+            });
+        }
+        let completions = completions.join_all().await;
+        sweepers.join_all().await;
+        sweep_to_the_end(&s, 100).await;
+        for (owner, written) in completions {
+            let kept = (written == Written::Accepted).then_some(State::Completed);
+            assert_eq!(s.state(&owner.id).await, kept, "{written:?}");
+        }
+    }
+}
+
 async fn sweep_to_the_end(s: &Subject, limit: u32) -> u64 {
     let mut swept = 0;
     loop {
