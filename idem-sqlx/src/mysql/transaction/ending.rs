@@ -177,7 +177,6 @@ impl Ending {
         let is_open = is_open.fetch_all(&mut *transaction).await.unwrap_or_default();
         let is_followed =
             is_open.first().is_some_and(|row| row.try_get(0).is_ok_and(|it: i64| it == 1));
-        let _ = sqlx::raw_sql("ROLLBACK AND NO CHAIN").execute(&mut *transaction).await;
         discard(transaction).await;
         let is_committed = match &self.record {
             None => false,

@@ -159,9 +159,10 @@ impl Session {
     }
 }
 
-/// Has the server end the session, because nobody knows what is set in it.
+/// Has the server end the session, because nobody knows what is set in it. The transaction has ended, and
+/// its locks are gone, before.
 pub(super) async fn discard(mut transaction: Transaction<'static, MySql>) {
-    let end = sqlx::raw_sql("KILL CONNECTION CONNECTION_ID()");
+    let end = sqlx::raw_sql("ROLLBACK AND NO CHAIN; KILL CONNECTION CONNECTION_ID()");
     // It succeeds by failing.
     let _ = end.execute(&mut *transaction).await;
 }
