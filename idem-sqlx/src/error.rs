@@ -35,8 +35,8 @@ pub enum SetupError {
     StartupOptions,
     /// The server, or the session on it, only reads.
     #[error(
-        "the server only reads: it is a standby, or `default_transaction_read_only` is on; connect to \
-         the server that writes"
+        "the server only reads: it is a replica, or it is set so (`default_transaction_read_only`, on \
+         MariaDB `read_only`); connect to the server that writes"
     )]
     ReadOnly,
     /// The server speaks the protocol, and is not MariaDB.

@@ -26,20 +26,23 @@ pub(super) async fn examine(
     let looking = async {
         let mut connection = MySqlConnection::connect_with(options).await?;
         let sql = "SELECT VERSION(), DATABASE(), CAST(@@max_allowed_packet AS unsigned),
-            @@log_bin AND @@binlog_format = 'STATEMENT'";
-        let seen: (String, Option<String>, u64, bool) =
+            @@log_bin AND @@binlog_format = 'STATEMENT', @@global.read_only";
+        let seen: (String, Option<String>, u64, bool, bool) =
             sqlx::query_as(sql).fetch_one(&mut connection).await?;
         // Nothing depends on whether it is told.
         let _ = connection.close().await;
         Ok::<_, sqlx::Error>(seen)
     };
     let timed_out = |_| sqlx::Error::PoolTimedOut;
-    let (version, database, max_packet, by_statement) =
+    let (version, database, max_packet, by_statement, only_reads) =
         timeout(limit, looking).await.map_err(timed_out)??;
     match mariadb(&version) {
         Some(found) if found >= (10, 6) => {}
         Some(_) => return Err(SetupError::TooOld { version }),
         None => return Err(SetupError::NotMariaDb { version }),
+    }
+    if only_reads {
+        return Err(SetupError::ReadOnly);
     }
     if by_statement {
         return Err(SetupError::StatementReplication);

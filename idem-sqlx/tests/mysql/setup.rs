@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use idem_core::{Claimed, Store, Written};
 use idem_sqlx::{MySqlStore, SetupError};
 use idem_testkit::MariaDbServer;
-use sqlx::{Connection, MySqlConnection};
+use sqlx::{Connection, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -117,6 +117,38 @@ async fn servers_that_the_store_does_not_work_on_are_refused() {
     assert!(matches!(error, SetupError::SmallPackets { bytes: 524_288, .. }), "{error}");
     let error = refused_by(&["--log-bin", "--server-id=1", "--binlog-format=STATEMENT"]).await;
     assert!(matches!(error, SetupError::StatementReplication), "{error}");
+    let error = refused_by(&["--read-only"]).await;
+    assert!(matches!(error, SetupError::ReadOnly), "{error}");
+}
+
+/// As the server that wrote before a failover does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_to_only_read_lets_nothing_run_until_it_writes_again() {
+    let server = MariaDbServer::start_with(&[]);
+    let url = server.fresh_database();
+    let store = MySqlStore::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let mut admin = MySqlConnection::connect(&url).await.unwrap();
+    // Whoever administers may write all the same.
+    for sql in [
+        "CREATE USER app@'127.0.0.1'",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON *.* TO app@'127.0.0.1'",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
+    }
+    let mut app: MySqlConnectOptions = url.parse().unwrap();
+    app = app.username("app");
+    let store = MySqlStore::builder(app).connect().await.unwrap();
+    let first = claim("k");
+    assert!(is_won(&store.claim(&first).await.unwrap()));
+    sqlx::raw_sql("SET GLOBAL read_only = 1").execute(&mut admin).await.unwrap();
+    let refused = store.claim(&claim("other")).await.unwrap_err();
+    assert!(refused.is_outage(), "{refused}");
+    store.complete(&first.owner, &response("paid"), TTL).await.unwrap_err();
+    sqlx::raw_sql("SET GLOBAL read_only = 0").execute(&mut admin).await.unwrap();
+    let written = store.complete(&first.owner, &response("paid"), TTL).await.unwrap();
+    assert_eq!(written, Written::Accepted);
+    assert!(is_won(&store.claim(&claim("other")).await.unwrap()));
 }
 
 #[tokio::test]
