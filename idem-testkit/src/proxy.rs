@@ -203,9 +203,11 @@ async fn forward(client: TcpStream, server: SocketAddr, wire: Arc<Wire>) {
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = upstream.into_split();
     tokio::select! {
+        // What comes when it is broken already does not get through.
+        biased;
+        () = broken(&mut fault) => wire.count(),
         _ = requests(client_read, server_write, &wire) => {}
         _ = answers(server_read, client_write, &wire) => {}
-        () = broken(&mut fault) => wire.count(),
     }
 }
 
