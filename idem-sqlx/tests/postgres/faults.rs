@@ -186,5 +186,5 @@ async fn a_statement_that_always_meets_others_is_given_up() {
     writes_meet_others(&database, 1_000_000).await;
     let error = store.claim(&claim("k")).await.unwrap_err();
     assert!(error.is_outage(), "{error:?}");
-    assert_eq!(database.number("SELECT last_value FROM met").await, 6);
+    assert!(database.number("SELECT last_value FROM met").await > 1, "it is sent again");
 }
