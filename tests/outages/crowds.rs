@@ -95,9 +95,11 @@ macro_rules! on_each_store {
 
 on_each_store! {
     postgres: support::postgres;
+    mariadb: support::mariadb;
     redis: support::redis;
     cluster: cluster;
 }
+
 /// A node that cannot be reached costs the requests whose records it has, and no others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_wire_to_one_node_of_a_cluster_costs_only_its_own_records() {

@@ -119,6 +119,7 @@ macro_rules! on_each_store {
 
 on_each_store! {
     postgres: support::postgres;
+    mariadb: support::mariadb;
     redis: support::redis;
     cluster: cluster;
 }

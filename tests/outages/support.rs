@@ -262,6 +262,12 @@ pub(crate) mod mariadb {
         (Service { idem, runs: Runs::default(), proxy: Arc::new(proxy) }, url)
     }
 
+    /// An engine over the same records, past the wire.
+    pub(crate) async fn past_the_wire(url: &str) -> Idem<Db> {
+        let store = MySqlStore::connect(url).await.unwrap();
+        Idem::builder(store).build().unwrap()
+    }
+
     /// How many completed records there are, and how many others.
     pub(crate) async fn records(url: &str) -> (i64, i64) {
         let mut connection = MySqlConnection::connect(url).await.unwrap();

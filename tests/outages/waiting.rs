@@ -99,5 +99,6 @@ macro_rules! on_each_store {
 
 on_each_store! {
     postgres: support::postgres;
+    mariadb: support::mariadb;
     redis: support::redis;
 }
