@@ -1,6 +1,8 @@
 //! A store in this process's memory: for tests, and for services of one process that may forget
 //! everything when it restarts.
 
+mod row;
+
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
     fmt,
@@ -14,12 +16,10 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use self::row::{Row, Verdict};
 use crate::{
     error::StoreError,
-    fingerprint::Fingerprint,
-    record::{
-        AttemptId, Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse,
-    },
+    record::{Fence, Held, Owner, RECORD_VERSION, Record, RecordId, State, StoredResponse},
     store::{After, Claim, Claimed, Judged, NoTransactions, Recover, Resolution, Store, Written},
     sync::lock,
 };
@@ -62,24 +62,6 @@ type Digest = [u8; 32];
 struct Shard {
     rows: HashMap<Digest, Row>,
     expiry: BTreeSet<(Duration, Digest)>,
-}
-
-struct Row {
-    id: RecordId,
-    version: i16,
-    fingerprint: Fingerprint,
-    state: State,
-    recover: Recover,
-    attempt: AttemptId,
-    fence: Fence,
-    number: u32,
-    after: After,
-    created_at: Duration,
-    /// Of a held record: when it came to be held.
-    lease_until: Duration,
-    /// `None`: never.
-    expires_at: Option<Duration>,
-    response: Option<StoredResponse>,
 }
 
 impl MemoryStore {
@@ -133,64 +115,6 @@ impl fmt::Debug for MemoryStore {
             .field("records", &self.0.records.load(Ordering::Relaxed))
             .field("bytes", &self.0.bytes.load(Ordering::Relaxed))
             .finish_non_exhaustive()
-    }
-}
-
-enum Verdict {
-    Decided(Claimed),
-    /// After what, if the record goes on.
-    Free(Option<After>),
-}
-
-impl Row {
-    fn expired(&self, now: Duration) -> bool {
-        self.version == RECORD_VERSION && self.expires_at.is_some_and(|at| at <= now)
-    }
-
-    fn state(&self, now: Duration) -> State {
-        match self.state {
-            State::InFlight if self.recover == Recover::Hold && self.lease_until <= now => {
-                State::Held
-            }
-            state => state,
-        }
-    }
-
-    fn in_flight(&self, now: Duration) -> bool {
-        self.version == RECORD_VERSION
-            && self.state == State::InFlight
-            && self.lease_until > now
-            && !self.expired(now)
-    }
-
-    /// See the table at [`Store::claim`].
-    fn judge(&self, claim: &Claim, now: Duration) -> Result<Verdict, StoreError> {
-        if self.version != RECORD_VERSION {
-            return Err(StoreError::UnknownVersion(self.version));
-        }
-        if self.attempt == claim.owner.attempt && self.state == State::InFlight {
-            let Self { fence, number, after, .. } = *self;
-            return Ok(Verdict::Decided(Claimed::Won { fence, number, after }));
-        }
-        if self.expired(now) {
-            return Ok(Verdict::Free(None));
-        }
-        if self.fingerprint != claim.fingerprint {
-            return Ok(Verdict::Decided(Claimed::Mismatch));
-        }
-        Ok(match self.state(now) {
-            State::Completed => match &self.response {
-                Some(response) => Verdict::Decided(Claimed::Completed(response.clone())),
-                None => return Err(StoreError::Damaged("a completed record has no response")),
-            },
-            State::Failed if self.attempt == claim.owner.attempt => {
-                Verdict::Decided(Claimed::InFlight)
-            }
-            State::Failed => Verdict::Free(Some(After::Failure)),
-            State::Held => Verdict::Decided(Claimed::Held),
-            State::InFlight if self.lease_until <= now => Verdict::Free(Some(After::Lapse)),
-            State::InFlight => Verdict::Decided(Claimed::InFlight),
-        })
     }
 }
 
